@@ -110,9 +110,9 @@ class ArtRenderer:
 
     def showing(self, images: Tensor, patches: Sequence[Patch], seed: int) -> list[Tensor]:
         """Draw each patch into images (B, 3, S, S) in [0, 1]."""
-        shown = []
+        patched_images = []
         for patch in patches:
             np.random.seed(seed)  # noqa: NPY002
             torch.manual_seed(seed)
-            shown.append(self._attack._random_overlay(images, cells_from_patch(patch)).clamp(0, 1))
-        return shown
+            patched_images.append(self._attack._random_overlay(images, cells_from_patch(patch)).clamp(0, 1))
+        return patched_images

@@ -18,6 +18,8 @@ from statistics import fmean
 from unittest.mock import patch
 
 import torch
+from one_line import run_main
+from rig_films import require_apart
 from torch import Tensor, nn
 from transfer import Judge
 
@@ -40,8 +42,8 @@ class BestClasses(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         probabilities = self._network(images).softmax(dim=1)
         best, classes = probabilities.topk(self._told, dim=1)
-        others = (1 - best.sum(dim=1, keepdim=True)).clamp(min=1e-6) / (probabilities.shape[1] - self._told)
-        return others.expand_as(probabilities).scatter(1, classes, best).log()
+        remainder = (1 - best.sum(dim=1, keepdim=True)).clamp(min=1e-6) / (probabilities.shape[1] - self._told)
+        return remainder.expand_as(probabilities).scatter(1, classes, best).log()
 
 
 def main() -> None:
@@ -88,12 +90,15 @@ def main() -> None:
     victim = load_victim(options.model)
     photographs = load_photos(photos_for(victim, options.data), victim.preprocessing, whole=True)
     judge = Judge(victim, options.held, config, options.poses)
+    require_apart(photographs, judge.photographs)
     imitators = [load_victim(name) for name in options.imitate]
-    asked = victim
+    queried_victim = victim
     if options.best is not None:
-        asked = replace(victim, module=BestClasses(victim.module, options.best), differentiable=False)
+        queried_victim = replace(victim, module=BestClasses(victim.module, options.best), differentiable=False)
     with patch("physpatch.attack.imitation._RATE", 0.0) if options.null else nullcontext():
-        trainer = Trainer(asked, photographs, config, victim.category_index(options.target), imitators=imitators)
+        trainer = Trainer(
+            queried_victim, photographs, config, victim.category_index(options.target), imitators=imitators
+        )
     marks = {round(trainer.total_steps * number / options.marks) for number in range(1, options.marks + 1)}
     records = []
     for record in trainer:
@@ -119,4 +124,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

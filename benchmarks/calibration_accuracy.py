@@ -75,7 +75,7 @@ def seed_summary(results: Sequence[dict[str, float]]) -> dict[str, dict[str, flo
 
 
 def one_rig(seed: int, paper: str, folder: Path) -> dict[str, float]:
-    """Errors of one hidden rig."""
+    """Measure the errors of one hidden rig."""
     rng = np.random.default_rng([seed, 1])
     sheets, colours, wall = folder / "calibration.pdf", folder / "colours.pdf", folder / "wall.png"
     cv2.imwrite(str(wall), np.full((10, 10, 3), 128, np.uint8))
@@ -141,7 +141,7 @@ def calibration_errors(
 
 
 def hidden_lens(rng: np.random.Generator) -> Intrinsics:
-    """A lens of 45 to 65 degrees with a centre off the middle and barrel or pincushion distortion."""
+    """Draw a lens of 45 to 65 degrees with a centre off the middle and barrel or pincushion distortion."""
     width, height = _SIZE
     plain = Intrinsics.from_hfov(width, height, float(rng.uniform(45, 65)))
     bent = (rng.uniform(-0.2, 0.1), rng.uniform(-0.05, 0.1), rng.normal(0, 5e-4), rng.normal(0, 5e-4), 0.0)
@@ -158,16 +158,16 @@ def hidden_lens(rng: np.random.Generator) -> Intrinsics:
 def shots(
     rig: FilmingRig, page: int, lens: Intrinsics, rng: np.random.Generator, shown: int = _SHOTS, tries: int = _TRIES
 ) -> list[ChartShot]:
-    """Usable pictures of a sheet; what is refused is taken again, as a person would."""
-    taken: list[ChartShot] = []
+    """Take usable pictures of a sheet; what is refused is taken again, as a person would."""
+    usable_shots: list[ChartShot] = []
     for frame in rig.film(page, tries, rng, turn_deg=15, reach=0.15):
         try:
-            taken.append(read_chart(frame.image, rig.layouts[page], lens))
+            usable_shots.append(read_chart(frame.image, rig.layouts[page], lens))
         except InputError:
             continue
-        if len(taken) == shown:
+        if len(usable_shots) == shown:
             break
-    return taken
+    return usable_shots
 
 
 if __name__ == "__main__":

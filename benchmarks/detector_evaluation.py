@@ -42,9 +42,9 @@ def main() -> None:
     parser.add_argument("--poses", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=2)
     options = parser.parse_args()
-    seen: list[Tensor] = []
+    batches: list[Tensor] = []
     victim = load_victim(options.model)
-    watched = replace(victim, guard=lambda images: seen.append(images.clone()) or images)
+    watched = replace(victim, guard=lambda images: batches.append(images.clone()) or images)
     config = TrainConfig.of(object=options.object or None, target="none")
     photographs = load_photos(photos_for(victim, options.data)[: options.photographs], victim.preprocessing)
     patch = Patch(np.random.default_rng(5).integers(0, 256, (10, 10, 3), dtype=np.uint8))
@@ -53,13 +53,13 @@ def main() -> None:
         measure_patch(judge, photographs, patch, config, seed=1, poses=options.poses)
 
     evaluate(watched)  # also the first, which allocates
-    shown = torch.cat(seen)
-    needed = torch.unique(shown.flatten(1), dim=0).view(-1, *shown.shape[1:])
+    inputs = torch.cat(batches)
+    needed_inputs = torch.unique(inputs.flatten(1), dim=0).view(-1, *inputs.shape[1:])
 
     @torch.no_grad()
     def run() -> None:
         with untouched(victim):
-            for images in needed.split(_BATCH):
+            for images in needed_inputs.split(_BATCH):
                 victim.raw(images)
 
     @torch.no_grad()
@@ -79,7 +79,7 @@ def main() -> None:
         for name, work in timed.items():
             seconds[name].append(_timed(work))
     medians = {
-        name: [statistics.median(values) for values in zip(*each, strict=True)] for name, each in seconds.items()
+        name: [statistics.median(values) for values in zip(*rounds, strict=True)] for name, rounds in seconds.items()
     }
     whole, views, network = (medians[name] for name in timed)
     print(  # noqa: T201
@@ -88,8 +88,8 @@ def main() -> None:
                 "ratio": round(whole[1] / views[1], 3),
                 "ratio_of_wall_time": round(whole[0] / views[0], 3),
                 "ratio_to_network": round(whole[1] / network[1], 3),
-                "runs": round(len(shown) / len(needed), 3),
-                "views_needed": len(needed),
+                "runs": round(len(inputs) / len(needed_inputs), 3),
+                "views_needed": len(needed_inputs),
                 "processor_seconds": {name: round(values[1], 2) for name, values in medians.items()},
                 "model": victim.name,
                 "size": victim.preprocessing.size,

@@ -47,9 +47,7 @@ def lively_checkpoint(architecture: str, pictures: Sequence[NDArray[np.uint8]], 
     inputs: dict[nn.Module, Tensor] = {}
     with torch.no_grad():
         network.train()(batch)
-        hooks = [
-            layer.register_forward_hook(lambda layer, given, _: inputs.update({layer: given[0]})) for layer in last
-        ]
+        hooks = [layer.register_forward_hook(lambda layer, args, _: inputs.update({layer: args[0]})) for layer in last]
         network.eval()(batch)
         for layer, hook in zip(last, hooks, strict=True):
             hook.remove()
@@ -62,8 +60,8 @@ def lively_checkpoint(architecture: str, pictures: Sequence[NDArray[np.uint8]], 
 
 
 def compare(file: Path, pictures: Sequence[NDArray[np.uint8]]) -> tuple[int, int, int]:
-    """How many boxes ultralytics finds in (H, W, 3) RGB pictures, how many we do, and how many of ours have one of theirs of
-    their class and score with an IoU of 0.99 or more.
+    """Count the boxes that ultralytics finds in (H, W, 3) RGB pictures, those that we find, and those of ours that have one of
+    theirs of their class and score with an IoU of 0.99 or more.
     """
     own, victim = import_ultralytics().YOLO(file), load_detector(str(file))
     size = victim.preprocessing.size

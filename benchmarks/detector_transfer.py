@@ -73,8 +73,8 @@ def main() -> None:
     bench = Bench(detectors, files, base, options.measured or options.trained, options.limit, options.out)
     for sign in SIGNS:
         if sign != _OBJECT:
-            told = bench.judged(drawing(sign, base.patch.grid), base)
-            print(json.dumps({"drawing": sign, "grid": options.grid, "on": told}), flush=True)  # noqa: T201
+            by_detector = bench.judged(drawing(sign, base.patch.grid), base)
+            print(json.dumps({"drawing": sign, "grid": options.grid, "on": by_detector}), flush=True)  # noqa: T201
     for seed in range(options.first_seed, options.first_seed + options.seeds):
         for objective in options.objective or ["cross-entropy"]:
             for left_out in options.only or detectors:
@@ -118,31 +118,33 @@ class Bench:
         rows, columns = config.patch.grid
         grid, optimisation = f"{rows}x{columns}", config.optimisation
         name = f"{left_out}-{config.objective.loss}-{grid}-{optimisation.steps}-seed{optimisation.seed}"
-        known = kept_or_made(
+        result = kept_or_made(
             self._out / f"{name}.json",
             self._settings | {"config": config.to_dict()},
             lambda: self._measured(left_out, config, self._out / name),
         )
-        return {"point": name} | {key: part for key, part in known.items() if key != "settings"}
+        return {"point": name} | {key: part for key, part in result.items() if key != "settings"}
 
     def _measured(self, left_out: str, config: TrainConfig, folder: Path) -> dict[str, Any]:
-        first, *others = (name for name in self._detectors if name != left_out)
-        others_seen = [self._detectors[name] for name in others]
-        trainer = Trainer(self._detectors[first], self._training[first], config, None, others=others_seen)
+        first, *other_names = (name for name in self._detectors if name != left_out)
+        other_victims = [self._detectors[name] for name in other_names]
+        trainer = Trainer(self._detectors[first], self._training[first], config, None, others=other_victims)
         seconds = sum(record.seconds for record in trainer)
         trainer.patch.save(folder)
-        told = self.judged(Patch.load(folder), config)
+        by_detector = self.judged(Patch.load(folder), config)
         return {
             "left_out": left_out,
             "seconds": round(seconds, 1),
-            "on_left_out": told.pop(left_out),
-            "on_trained": told,
+            "on_left_out": by_detector.pop(left_out),
+            "on_trained": by_detector,
         }
 
     def judged(self, patch: Patch, config: TrainConfig) -> dict[str, dict[str, Any]]:
         """Measure a patch on each detector."""
-        seen = config.changed(eot=self._views)
-        return {name: judged(victim, self._held_out[name], patch, seen) for name, victim in self._detectors.items()}
+        view_config = config.changed(eot=self._views)
+        return {
+            name: judged(victim, self._held_out[name], patch, view_config) for name, victim in self._detectors.items()
+        }
 
 
 def judged(victim: Victim, photographs: Photographs, patch: Patch, config: TrainConfig) -> dict[str, Any]:

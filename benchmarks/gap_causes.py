@@ -58,22 +58,22 @@ _WANTED = (0.2, 0.6)  # losses, as shares
 
 
 def recognised(victim: Victim, path: Path, label: str | None) -> bool:
-    """Whether a photograph stays recognised behind a sheet in its middle, upright or turned: others would not count."""
+    """Tell whether a photograph stays recognised behind a sheet in its middle, upright or turned: others would not count."""
     return steady_answer(victim, path) == label
 
 
 def steady_answer(victim: Victim, path: Path) -> str | None:
-    """What a photograph is taken for behind a sheet in its middle, where it is the same upright and turned."""
+    """Return what a photograph is taken for behind a sheet in its middle, where it is the same upright and turned."""
     picture = rgb(cv2.imread(str(path)))
     height, width = picture.shape[:2]
     inputs = []
     for across, down in (_SHEET, _SHEET[::-1]):
-        shown = picture.copy()
+        view = picture.copy()
         for share, level in ((1.0, 215), (_PATCH_OF_SHEET, 128)):
             x, y = (round(share * half * min(height, width) / 2) for half in (across, down))
             middle = (slice(height // 2 - y, height // 2 + y), slice(width // 2 - x, width // 2 + x))
-            shown[middle] = level
-        inputs.append(to_input(shown, victim.preprocessing))
+            view[middle] = level
+        inputs.append(to_input(view, victim.preprocessing))
     with torch.no_grad():
         best = victim.scores(torch.cat(inputs).to(victim.device)).argmax(dim=1).tolist()
     return victim.categories[best[0]] if best[0] == best[1] else None
@@ -95,9 +95,9 @@ class Bench:
         self._behind = self._backgrounds(run)
 
     def case(self, cause: str, number: int) -> dict[str, Any]:
-        """What was planted and what was measured, from the folder where it is there."""
-        kept = self._out / f"{cause.replace(' ', '-')}-{number}.json"
-        return kept_or_made(kept, self._settings(cause), lambda: self._measured(cause, number))
+        """Return what was planted and what was measured, from the folder where it is there."""
+        file = self._out / f"{cause.replace(' ', '-')}-{number}.json"
+        return kept_or_made(file, self._settings(cause), lambda: self._measured(cause, number))
 
     def _measured(self, cause: str, number: int) -> dict[str, Any]:
         strength, seed = self._draw(cause, number)
@@ -123,7 +123,7 @@ class Bench:
         }
 
     def _settings(self, cause: str) -> dict[str, Any]:
-        """What a kept case must agree in."""
+        """Return the settings in which a kept case must agree."""
         strengths = list(self.causes[cause].strength)
         return {
             "run": self._patch.id,
@@ -134,7 +134,7 @@ class Bench:
         }
 
     def _draw(self, cause: str, number: int) -> tuple[float, int]:
-        """A case's strength and seed."""
+        """Draw a case's strength and seed."""
         rng = np.random.default_rng([self._seed, list(self.causes).index(cause), number])
         return float(rng.uniform(*self.causes[cause].strength)), int(rng.integers(2**31))
 
@@ -142,7 +142,7 @@ class Bench:
         return PlantedRig(cause, strength, self._sheet, self._behind, clips=self._clips, frames_per_clip=1, seed=seed)
 
     def _backgrounds(self, run: Path) -> list[tuple[Path, str | None]]:
-        """Held-out photographs that have a steady answer behind a sheet."""
+        """Choose held-out photographs that have a steady answer behind a sheet."""
         files = [path for path, _ in held_out_files(run, self._config, self._victim)]
         chosen = kept_or_made(
             self._out / "backgrounds.json",
@@ -152,19 +152,19 @@ class Bench:
         return [(Path(path), None) for path in chosen["behind"]]
 
     def _steady(self, files: Iterable[Path]) -> Iterator[Path]:
-        """Those that have a steady answer behind a sheet, which is not the target."""
+        """Choose those that have a steady answer behind a sheet, which is not the target."""
         target = (self._patch.target or {}).get("name")
         return (file for file in files if steady_answer(self._victim, file) not in (None, target))
 
 
 def labelled(session: RecordedSession) -> RecordedSession:
-    """Each clip shows what the victim takes it for with the grey control: what it truly is does not matter here."""
+    """Label each clip by what the victim takes it for with the grey control: what it truly is does not matter here."""
     answers = {row.clip: row.top1 for row in session.rows if row.condition == "grey"}
     return replace(session, rows=[replace(row, label=answers[row.clip]) for row in session.rows])
 
 
 def judged(case: dict[str, Any]) -> dict[str, Any]:
-    """A case's answer beside the right one."""
+    """Compare a case's answer with the right one."""
     answer = answered(case)
     named, right = answer["named"], CAUSES[case["planted"]].step
     return answer | {
@@ -174,7 +174,7 @@ def judged(case: dict[str, Any]) -> dict[str, Any]:
 
 
 def answered(case: dict[str, Any]) -> dict[str, Any]:
-    """A case's answer, made anew from what was measured."""
+    """Make a case's answer anew from what was measured."""
     gap = case["gap"]
     steps = [
         GapStep(step["name"], step["shown"], Rate.from_dict(step["rate"]), step["loss"] and Difference(**step["loss"]))
@@ -195,14 +195,16 @@ def answered(case: dict[str, Any]) -> dict[str, Any]:
 
 
 def summary(cases: list[dict[str, Any]]) -> dict[str, Any]:
-    """The JSON object that is printed."""
+    """Return the JSON object that is printed."""
     by_cause = {cause: [case for case in cases if case["planted"] == cause] for cause in CAUSES}
     return {
         "right": shares_of(cases, "right"),
         "right_of_20_to_60": shares_of([case for case in cases if _in_range(case)], "right"),
         "false_alarms": shares_of(cases, "false_alarm"),
-        "by_cause": {cause: _of(some) for cause, some in by_cause.items() if some and CAUSES[cause].step is not None},
-        "nulls": {cause: _of(some) for cause, some in by_cause.items() if some and CAUSES[cause].step is None},
+        "by_cause": {
+            cause: _of(group) for cause, group in by_cause.items() if group and CAUSES[cause].step is not None
+        },
+        "nulls": {cause: _of(group) for cause, group in by_cause.items() if group and CAUSES[cause].step is None},
         "cases": cases,
     }
 
@@ -238,16 +240,16 @@ def main() -> None:
     parser.add_argument("--only", choices=CAUSES)
     options = parser.parse_args()
     bench = Bench(options.run, options.out, options.clips, options.seed)
-    wanted = [
+    numbered_causes = [
         (number, cause)
         for cause in ([options.only] if options.only else CAUSES)
         for number in range(options.nulls if CAUSES[cause].step is None else options.cases)
     ]
     cases = []
-    for done, (number, cause) in enumerate(sorted(wanted, key=lambda pair: pair[0]), start=1):
+    for done, (number, cause) in enumerate(sorted(numbered_causes, key=lambda pair: pair[0]), start=1):
         case = judged(bench.case(cause, number))
         cases.append(case)
-        print(f"{done} of {len(wanted)}: {json.dumps(case)}", file=sys.stderr, flush=True)  # noqa: T201
+        print(f"{done} of {len(numbered_causes)}: {json.dumps(case)}", file=sys.stderr, flush=True)  # noqa: T201
     print(json.dumps(summary(cases)))  # noqa: T201
 
 

@@ -10,13 +10,13 @@ from calibration.common.files import read_json, write_json
 
 def kept_result(file: Path, settings: Mapping[str, Any]) -> dict[str, Any] | None:
     """Read what a file keeps under ``settings`` of the same value; None for no file, or one with other settings."""
-    kept = dict(read_json(file)) if file.is_file() else {}
-    return kept if kept.get("settings") == json.loads(json.dumps(settings)) else None
+    result = dict(read_json(file)) if file.is_file() else {}
+    return result if result.get("settings") == json.loads(json.dumps(settings)) else None
 
 
 def kept_or_made(file: Path, settings: Mapping[str, Any], make: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
     """Read what a file keeps under these settings, or make and keep it: the same either way."""
-    if (known := kept_result(file, settings)) is not None:
-        return known
+    if (result := kept_result(file, settings)) is not None:
+        return result
     write_json(file, {"settings": dict(settings), **make()})
     return dict(read_json(file))

@@ -140,7 +140,7 @@ def main() -> None:
 
 
 def bare_seconds(classifier: Victim, detector: Detector | None, pictures: list[NDArray[np.uint8]]) -> float:
-    """A frame's time of the models alone: the classifier with its heat, the detector with its boxes."""
+    """Measure a frame's time with the models alone: the classifier with its heat, the detector with its boxes."""
     with grad_cam(classifier) as cam:
         for number, picture in enumerate(pictures):
             if number == 1:
@@ -152,7 +152,7 @@ def bare_seconds(classifier: Victim, detector: Detector | None, pictures: list[N
 
 
 def make_rig(work: Path) -> VirtualRig:
-    """A patch of random cells, filmed before photographs."""
+    """Print a patch of random cells; return a rig that films it before photographs."""
     cells = np.random.default_rng(0).integers(0, 256, (10, 10, 3), dtype=np.uint8)
     print_sheets(Patch(cells, None, {}), 100, work / "sheet.pdf", controls=("grey",))
     photographs = sorted((Path(foolbox.__file__).parent / "data").glob("imagenet_*.jpg"))
@@ -160,7 +160,7 @@ def make_rig(work: Path) -> VirtualRig:
 
 
 def user_pair() -> tuple[Victim, Detector]:
-    """ResNet50 and YOLOv8n as sessions load them, but for their weights."""
+    """Build ResNet50 and YOLOv8n as sessions load them, but for their weights."""
     from torchvision.models import resnet50
 
     from physpatch.victims.families.ultralytics_detectors import import_ultralytics

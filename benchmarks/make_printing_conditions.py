@@ -102,7 +102,7 @@ class Neugebauer:
             [np.interp(tones[..., i], _TONES, self._coverage[ink]) for i, ink in enumerate("CMYK")], axis=-1
         )
         shares = [
-            np.prod([cover[..., i] if there else 1 - cover[..., i] for i, there in enumerate(inks)], axis=0)
+            np.prod([cover[..., i] if has_ink else 1 - cover[..., i] for i, has_ink in enumerate(inks)], axis=0)
             for inks in self._inks
         ]
         return (np.stack(shares, axis=-1) @ self._primaries) ** self.yule_nielsen
@@ -120,16 +120,16 @@ def _lab(xyz: NDArray[np.float64]) -> NDArray[np.float64]:
 def newspaper() -> tuple[NDArray[np.float32], dict[str, float]]:
     """Make the table of newsprint, and tell how well its model predicts."""
     factors = np.arange(1.0, 4.1, 0.1)
-    model = min((Neugebauer(float(n)) for n in factors), key=lambda one: float(one.differences().mean()))
+    model = min((Neugebauer(float(n)) for n in factors), key=lambda candidate: float(candidate.differences().mean()))
     differences = model.differences()
     white, black = np.array(_PRIMARIES[""]), np.array(_PRIMARIES["CMYK"])
     steps = np.linspace(0, 100, 21)
     grid = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
     coarse = _lab(model.xyz(_with_black(grid)))
     sent = srgb_to_linear(lattice()).reshape(-1, 3) @ np.linalg.inv(D50_XYZ_TO_LINEAR).T / (_D50 / 100)
-    wanted = _lab(black + (white - black) * sent)
+    targets = _lab(black + (white - black) * sent)
     printed = []
-    for lab in wanted:
+    for lab in targets:
         start = grid[np.argmin(((coarse - lab) ** 2).sum(axis=1))]
 
         def miss(cmy: NDArray[np.float64], lab: NDArray[np.float64] = lab) -> float:

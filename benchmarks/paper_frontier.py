@@ -75,7 +75,7 @@ Along = list[tuple[str, list[tuple[str, Point]]]]  # a curve's name, and its poi
 
 
 def along(axis: str, steps: int) -> Along:
-    """The curves of one axis: one of all grids, or one for each of two grids."""
+    """List the curves of one axis: one of all grids, or one for each of two grids."""
     if axis == "grid":
         return [("", [(grid, Point(grid, steps)) for grid in _AXES["grid"]])]
     curves = []
@@ -110,11 +110,11 @@ class Bench:
         out.mkdir(parents=True, exist_ok=True)
 
     def _settings_of(self, point: Point) -> dict[str, Any]:
-        """In which a kept point must agree: also in what is the default, which may change between versions."""
+        """Return the settings in which a kept point must agree: also the defaults, which may change between versions."""
         return self._settings | {"config": point.config.to_dict(), "views": self._views.to_dict()}
 
     def known(self, point: Point) -> dict[str, Any] | None:
-        """What was measured of a point already; None if nothing was, or with other settings."""
+        """Read what was measured of a point already; None if nothing was, or with other settings."""
         return kept_result(self._out / f"{point.name}.json", self._settings_of(point))
 
     def measured(self, point: Point) -> dict[str, Any]:
@@ -163,13 +163,13 @@ def draw(path: Path, bench: Bench, axes: Sequence[str], steps: int) -> None:
         panel.set(xlim=(-0.4, len(below) - 0.6))
         panel.set_xticks(range(len(below)), below, fontsize=8)
         for (name, points), colour in zip(curves, (GOOD, BAD), strict=False):
-            known = [
+            measurements = [
                 (at, value)
                 for at, (_, point) in enumerate(points)
                 if (value := bench.known(point)) and value["paper"]["patch"]["rate"] is not None
             ]
-            if known:
-                _curve(panel, known, "o" if axis in _UNORDERED else "o-", name, colour)
+            if measurements:
+                _curve(panel, measurements, "o" if axis in _UNORDERED else "o-", name, colour)
         if axis != "grid":
             panel.legend(frameon=False, fontsize=8, loc="upper left")
     panel = figure.add_subplot(2, 3, len(axes) + 1)
@@ -186,21 +186,21 @@ def draw(path: Path, bench: Bench, axes: Sequence[str], steps: int) -> None:
     save_figure(figure, path)
 
 
-def _curve(panel: Axes, known: Sequence[tuple[int, dict[str, Any]]], style: str, name: str, colour: str) -> None:
-    places = [at for at, _ in known]
-    rates = [value["paper"]["patch"] for _, value in known]
+def _curve(panel: Axes, measurements: Sequence[tuple[int, dict[str, Any]]], style: str, name: str, colour: str) -> None:
+    places = [at for at, _ in measurements]
+    rates = [value["paper"]["patch"] for _, value in measurements]
     shares = [100 * rate["rate"] for rate in rates]
     spread = [
         [share - 100 * rate["ci95"][0] for share, rate in zip(shares, rates, strict=True)],
         [100 * rate["ci95"][1] - share for share, rate in zip(shares, rates, strict=True)],
     ]
     panel.errorbar(places, shares, yerr=spread, fmt=style, color=colour, label=name, markersize=5, linewidth=1)
-    screen = [100 * value["screen"]["rate"] for _, value in known]
+    screen = [100 * value["screen"]["rate"] for _, value in measurements]
     panel.plot(places, screen, "o", color=colour, markerfacecolor="none", markersize=6)
 
 
 def wanted(axes: Sequence[str], steps: int) -> list[Point]:
-    """The points of these axes, each once, the cheap ones first."""
+    """List the points of these axes, each once, the cheap ones first."""
     every = {point for axis in axes for _, points in along(axis, steps) for _, point in points}
     return sorted(every, key=lambda point: (point.steps, point.name))
 

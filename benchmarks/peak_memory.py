@@ -47,10 +47,10 @@ def main() -> None:
 
 def _in_a_process(kind: str, model: str, batch: int) -> dict[str, float]:
     command = [sys.executable, __file__, "--measure", kind, "--model", model, "--batch", str(batch)]
-    ran = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-    if ran.returncode:
-        sys.exit(ran.returncode)  # it has said why
-    return json.loads(ran.stdout.splitlines()[-1])
+    process = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if process.returncode:
+        sys.exit(process.returncode)  # it has said why
+    return json.loads(process.stdout.splitlines()[-1])
 
 
 def _measure(kind: str, model: str, batch: int) -> dict[str, float]:
@@ -81,7 +81,7 @@ def _measure(kind: str, model: str, batch: int) -> dict[str, float]:
 
 
 def _peak_kibibytes() -> int:
-    """Resident memory at its peak since that was last forgotten."""
+    """Read the peak of resident memory since it was last forgotten."""
     (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     return int(peak)
 

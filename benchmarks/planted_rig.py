@@ -82,7 +82,7 @@ class PlantedRig(VirtualRig):
     def _covered(
         self, light: NDArray[np.float64], cover: NDArray[np.float64], layout: SheetLayout, pose: RigPose
     ) -> NDArray[np.float64]:
-        """The light (H, W, 3) of a sheet with a thumb on the lower right of its patch."""
+        """Return the light (H, W, 3) of a sheet with a thumb on the lower right of its patch."""
         side = self.intrinsics.fx * layout.patch.width_mm / 1000 / pose.distance_m
         radius = side * (self._strength / np.pi) ** 0.5
         middle = (
@@ -106,7 +106,7 @@ class PlantedRig(VirtualRig):
 
 
 def planted(cause: str, strength: float, seed: int) -> RigTruth:
-    """A faithful printer and a good camera, but for the cause."""
+    """Return a faithful printer and a good camera, but for the cause."""
     faithful = RigTruth(PrintingCondition.identity(0.93, 0.01), np.eye(3), 0.4, 0.003, 0.008, 0.1, 95)
     if cause == "colour":
         bad = RigTruth.draw(seed, "newspaper")
@@ -116,7 +116,7 @@ def planted(cause: str, strength: float, seed: int) -> RigTruth:
 
 
 def sharpened(frame: NDArray[np.uint8], amount: float) -> NDArray[np.uint8]:
-    """A frame (H, W, 3) RGB after an unsharp mask, saved once more: what phones do unasked."""
+    """Sharpen a frame (H, W, 3) RGB by an unsharp mask, and save it once more: what phones do unasked."""
     values = frame.astype(np.float32)
     crisp = values + amount * (values - cv2.GaussianBlur(values, (0, 0), _SHARPENING_PX))
     pixels = np.clip(crisp, 0, 255).round().astype(np.uint8)
@@ -125,7 +125,7 @@ def sharpened(frame: NDArray[np.uint8], amount: float) -> NDArray[np.uint8]:
 
 
 def shaken(layers: NDArray[np.float64], amplitude_px: float, swings: float, phase: float) -> NDArray[np.float64]:
-    """Rows of layers (H, W, C) shifted by a sine: what moves to and fro before a shutter that rolls from top to bottom."""
+    """Shift rows of layers (H, W, C) by a sine, as a shutter that rolls from top to bottom shows what moves to and fro."""
     height, width = layers.shape[:2]
     x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
     shift = amplitude_px * np.sin(2 * np.pi * swings * y / height + phase)

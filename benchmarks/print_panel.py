@@ -165,13 +165,13 @@ def main() -> None:
     rows = []
     with tempfile.TemporaryDirectory() as work:
         sheet = Path(work) / "sheet.pdf"
-        shown = "square" if options.no_margin else "sheet"
-        print_sheets(patch, 100, sheet, controls=CONTROLS, cut=shown, bleed_mm=0.0 if options.no_margin else None)
+        cut = "square" if options.no_margin else "sheet"
+        print_sheets(patch, 100, sheet, controls=CONTROLS, cut=cut, bleed_mm=0.0 if options.no_margin else None)
         for path in conditions_there:
             condition = PrintingCondition.load_npz(path)
             rows += filmed(condition, sheet, photos, victim, target, options.seed)
             print(f"{path.stem}: {by_photograph(rows[-len(photos) :])}", file=sys.stderr, flush=True)  # noqa: T201
-    on_screen = digital(victim, photos, patch, config, shown, options.seed).targeted["patch"]
+    on_screen = digital(victim, photos, patch, config, cut, options.seed).targeted["patch"]
     panel = by_photograph(rows)
     conditions = {
         name: by_photograph([r for r in rows if r["condition"] == name])

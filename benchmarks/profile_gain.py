@@ -88,7 +88,7 @@ def gained(data: str, steps: int, seed: int) -> dict[str, Any]:
 
 
 def measured(truth: RigTruth, folder: Path) -> RigProfile:
-    """The profile that a user would fit: from pictures of the chart."""
+    """Fit the profile that a user would: from pictures of the chart."""
     sheets, wall = folder / "calibration.pdf", folder / "wall.png"
     cv2.imwrite(str(wall), np.full((10, 10, 3), 128, np.uint8))
     print_targets(sheets)
@@ -100,7 +100,7 @@ def measured(truth: RigTruth, folder: Path) -> RigProfile:
 
 
 def filmed(run: Path, config: TrainConfig, truth: RigTruth, seed: int, victim: Victim) -> dict[str, NDArray[np.bool_]]:
-    """For each held-out photograph: whether grey is right, whether the patch's target is first, whether its answer is wrong."""
+    """Tell for each held-out photograph whether grey is right, the patch's target is first, and its answer is wrong."""
     patch = Patch.load(run)
     print_sheets(patch, 100, run / "sheet.pdf", controls=("grey",))
     behind = held_out_files(run, config, victim)
@@ -113,9 +113,11 @@ def filmed(run: Path, config: TrainConfig, truth: RigTruth, seed: int, victim: V
         answers[str(frame.condition)].append(victim.categories[int(scores.argmax())])
         if frame.condition == "patch":
             labels.append(frame.label)
-    shown, grey, truly = (np.array(values) for values in (answers["patch"], answers["grey"], labels))
-    counts = (grey == truly) & (truly != _TARGET)
-    return {"grey_right": counts, "target_first": shown == _TARGET, "made_wrong": shown != truly}
+    patch_answers, grey_answers, true_labels = (
+        np.array(values) for values in (answers["patch"], answers["grey"], labels)
+    )
+    counts = (grey_answers == true_labels) & (true_labels != _TARGET)
+    return {"grey_right": counts, "target_first": patch_answers == _TARGET, "made_wrong": patch_answers != true_labels}
 
 
 if __name__ == "__main__":

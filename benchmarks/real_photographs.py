@@ -96,7 +96,7 @@ def rate(hits: int, n: int) -> dict[str, Any]:
 def markers_and_colour(folder: Path) -> dict[str, object]:
     """Find the markers, and predict each colour of each chart by maps fitted to the others."""
     sent = reference_colours(folder / "reference_values.csv")
-    detector, found, errors, before = make_detector(), 0, [], []
+    detector, sheets_found, errors, before = make_detector(), 0, [], []
     pictures = pictures_in(folder)
     for path in pictures:
         frame = read_picture(path)
@@ -104,17 +104,17 @@ def markers_and_colour(folder: Path) -> dict[str, object]:
         places = {} if ids is None else dict(zip(ids.ravel().tolist(), corners, strict=True))
         if not all(marker in places for marker in _MARKERS):
             continue
-        found += 1
+        sheets_found += 1
         centres = np.array([places[marker].reshape(4, 2).mean(axis=0) for marker in _MARKERS], np.float32)
-        seen = chart_colours(frame, centres, sent)
-        errors.append(held_out_errors(sent.reshape(-1, 3), seen))
-        before.append(delta_e00(sent.reshape(-1, 3), seen))
-    if not found:
+        colours = chart_colours(frame, centres, sent)
+        errors.append(held_out_errors(sent.reshape(-1, 3), colours))
+        before.append(delta_e00(sent.reshape(-1, 3), colours))
+    if not sheets_found:
         return {"markers": rate(0, len(pictures)), "colour": None}
-    by_picture = [float(np.median(each)) for each in errors]
+    by_picture = [float(np.median(cell_errors)) for cell_errors in errors]
     middle = median_over(by_picture)
     return {
-        "markers": rate(found, len(pictures)),
+        "markers": rate(sheets_found, len(pictures)),
         "colour": {
             "pictures": len(errors),
             "cells": int(sum(map(len, errors))),
@@ -165,7 +165,7 @@ def chart_place(picture: NDArray[np.float64], sent: NDArray[np.float64]) -> tupl
     """Find where a chart stands in the rectified sheet (H, W, 3): first its shift, then its size."""
 
     def best(places: list[tuple[float, ...]]) -> tuple[float, ...]:
-        return min(places, key=lambda one: _misfit(picture, one, sent))
+        return min(places, key=lambda place: _misfit(picture, place, sent))
 
     left, top, right, bottom = best(
         [
@@ -192,7 +192,7 @@ def _cell_centres(place: tuple[float, ...]) -> NDArray[np.float64]:
 def _cell_colours(
     picture: NDArray[np.floating], place: tuple[float, ...]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Medians (6, 4, 3) and standard deviations (6, 4, 3) in the middle of each cell."""
+    """Compute medians (6, 4, 3) and standard deviations (6, 4, 3) in the middle of each cell."""
     half_x = _INNER * (place[2] - place[0]) / (_CELLS[1] - 1)
     half_y = _INNER * (place[3] - place[1]) / (_CELLS[0] - 1)
     medians, spreads = np.zeros((*_CELLS, 3)), np.zeros((*_CELLS, 3))
@@ -207,8 +207,8 @@ def held_out_errors(sent: NDArray[np.float64], seen: NDArray[np.float64]) -> NDA
     folds = np.random.default_rng(0).permutation(len(sent)) % _FOLDS
     predicted = np.zeros_like(seen)
     for fold in range(_FOLDS):
-        out = folds == fold
-        predicted[out] = fit_colour_map(sent[~out], seen[~out]).map.apply(sent[out])
+        held_out = folds == fold
+        predicted[held_out] = fit_colour_map(sent[~held_out], seen[~held_out]).map.apply(sent[held_out])
     return delta_e00(seen, predicted)
 
 
@@ -247,10 +247,10 @@ def board_of(text: str) -> Board:
     """
     size, square, marker, dictionary = text.split(":")
     columns, rows = map(int, size.split("x"))
-    known = getattr(cv2.aruco, f"DICT_4X4_{dictionary}", None)
-    if known is None:
+    dictionary_id = getattr(cv2.aruco, f"DICT_4X4_{dictionary}", None)
+    if dictionary_id is None:
         raise ValueError(f"no dictionary of {dictionary} markers")
-    return Board(columns, rows, float(square), float(marker), known)
+    return Board(columns, rows, float(square), float(marker), dictionary_id)
 
 
 def lenses(folder: Path, board: Board) -> dict[str, object]:
@@ -282,12 +282,18 @@ def one_lens(fit: LensFit, reference: NDArray[np.float64] | None) -> dict[str, o
     """Give a lens with its claims, and how far a reference (3, 3) is from it."""
     record = fit.to_dict()
     share = {"focal_std_percent": round(100 * fit.focal_share, 3)}
-    kept = {key: record[key] for key in ("views", "left_out", "rms_px", "std_px", "ci95_half_px", "caution")} | share
+    claims = {key: record[key] for key in ("views", "left_out", "rms_px", "std_px", "ci95_half_px", "caution")} | share
     if reference is None:
-        return kept
-    off = numbers_of(fit) - reference[[0, 1, 0, 1], [0, 1, 2, 2]]
-    held = {name: bool(abs(by) <= width) for (name, width), by in zip(record["ci95_half_px"].items(), off, strict=True)}
-    return kept | {"off_reference_px": [round(float(by), 2) for by in off], "interval_holds_reference": held}
+        return claims
+    offsets = numbers_of(fit) - reference[[0, 1, 0, 1], [0, 1, 2, 2]]
+    held = {
+        name: bool(abs(offset) <= width)
+        for (name, width), offset in zip(record["ci95_half_px"].items(), offsets, strict=True)
+    }
+    return claims | {
+        "off_reference_px": [round(float(offset), 2) for offset in offsets],
+        "interval_holds_reference": held,
+    }
 
 
 def numbers_of(fit: LensFit) -> NDArray[np.float64]:
@@ -327,15 +333,15 @@ def signs(folder: Path) -> dict[str, object]:
     for share in _SHARES:
         side = round(share * _FRAME_PX)
         first = (_FRAME_PX - side) // 2
-        found = others = 0
+        stop_hits = other_hits = 0
         for picture in pictures:
             frame = np.full((_FRAME_PX, _FRAME_PX, 3), _GREY, np.uint8)
             way = cv2.INTER_AREA if side < min(picture.shape[:2]) else cv2.INTER_LINEAR
             frame[first : first + side, first : first + side] = cv2.resize(picture, (side, side), interpolation=way)
-            names = [(detector.categories[one.index], one.xyxy) for one in detector.detect(frame)]
-            found += any(name == "stop" and _overlap(box, first, side) > 0.5 for name, box in names)
-            others += any(name != "stop" for name, _ in names)
-        by_share[f"{share:g}"] = {"found": rate(found, len(pictures)), "others": rate(others, len(pictures))}
+            names = [(detector.categories[detection.index], detection.xyxy) for detection in detector.detect(frame)]
+            stop_hits += any(name == "stop" and _overlap(box, first, side) > 0.5 for name, box in names)
+            other_hits += any(name != "stop" for name, _ in names)
+        by_share[f"{share:g}"] = {"found": rate(stop_hits, len(pictures)), "others": rate(other_hits, len(pictures))}
     return by_share
 
 

@@ -60,7 +60,7 @@ def frame_wh(text: str) -> tuple[int, int]:
 
 
 def poses(name: str, frames: int, folder: Path, rendered: dict) -> dict[str, object]:
-    """Errors of the poses in a scene."""
+    """Measure the errors of the poses in a scene."""
     patch = Patch(np.random.default_rng(0).integers(0, 256, (10, 10, 3), dtype=np.uint8))
     print_sheets(patch, _PATCH_MM, folder / "patch.pdf")
     rig = RenderedRig(folder / "patch.pdf", Scene.read(name), [(folder / "wall.png", None)], **rendered)
@@ -75,7 +75,7 @@ def poses(name: str, frames: int, folder: Path, rendered: dict) -> dict[str, obj
 
 
 def calibrated(name: str, seed: int, views: int, folder: Path, rendered: dict) -> dict[str, float]:
-    """Errors of a lens and colours that are calibrated in a scene."""
+    """Measure the errors of a lens and colours that are calibrated in a scene."""
     print_targets(folder / "targets.pdf")
     unseen = print_unseen(seed, folder / "unseen.pdf")
     rig, tested = (

@@ -11,8 +11,8 @@ that the replay does not model". Where nothing is planted, nothing is to be name
 
 Cases take turns beside the nulls: each has backgrounds, poses, light and noise in common with one null, so that ``cost`` is
 what the effect costs the patch: the captured rate of the null less that of the case, over all their clips, whether or not the
-replay can measure the sheets in them. Shots are kept in DIR/shots, so that
-effects after the render cost no rendering of their own; cases are kept in DIR, so that a killed run goes on.
+replay can measure the sheets in them. Shots are kept in DIR/shots, so that effects after the render cost no rendering of their
+own; cases are kept in DIR, so that a killed run goes on.
 
 Prints one JSON object. "right": where the effect costs 20 points or more, it is named, and nothing else; where it costs less,
 nothing else is named. "right_of_20": the share of the former. "false_alarms": the share of cases, nulls among them, in which
@@ -136,14 +136,14 @@ class RenderedBench(Bench):
         )
 
     def _backgrounds(self, run: Path) -> list[tuple[Path, str | None]]:
-        """Photographs with a steady answer, one for each clip if there are as many: to be right, it need not be."""
+        """Choose photographs with a steady answer, which need not be right; one for each clip if there are as many."""
         photos = photos_for(self._victim, self._data)
         shuffled = np.random.default_rng(self._seed).permutation(len(photos))
         steady = self._steady(photos[int(at)].path for at in shuffled)
         return [(path, None) for path in islice(steady, self._clips)]
 
     def judged(self, null_number: int, effects: Sequence[str], cases: int) -> Iterator[dict[str, Any]]:
-        """The answer of a null and of the cases beside it, see :func:`judged`, or why no view of one can be measured."""
+        """Yield the answers of a null and of the cases beside it, see :func:`judged`, or why no view of one can be measured."""
         null = None
         beside = range(null_number, cases, self._nulls)
         for effect, number in [(_NULL, null_number), *((effect, number) for number in beside for effect in effects)]:
@@ -160,18 +160,18 @@ class RenderedBench(Bench):
 
 
 def judged(case: dict[str, Any], null: dict[str, Any]) -> dict[str, Any]:
-    """A case's answer beside what is fair, and what the effect cost in the clips of both."""
+    """Compare a case's answer with what is fair, and tell what the effect cost in the clips of both."""
     answer = answered(case)
     fair = EFFECTS[case["planted"]].names
-    both = case["by_clip"].keys() & null["by_clip"].keys()
-    cost = fmean(null["by_clip"][clip] - case["by_clip"][clip] for clip in both)
+    shared_clips = case["by_clip"].keys() & null["by_clip"].keys()
+    cost = fmean(null["by_clip"][clip] - case["by_clip"][clip] for clip in shared_clips)
     false_alarm = any(name not in fair for name in answer["named"])
-    found = bool(answer["named"]) or cost < _COSTLY
-    return answer | {"cost": round(cost, 3), "right": found and not false_alarm, "false_alarm": false_alarm}
+    names_enough = bool(answer["named"]) or cost < _COSTLY
+    return answer | {"cost": round(cost, 3), "right": names_enough and not false_alarm, "false_alarm": false_alarm}
 
 
 def summary(every_case: list[dict[str, Any]]) -> dict[str, Any]:
-    """The JSON object that is printed."""
+    """Return the JSON object that is printed."""
     cases = [case for case in every_case if "unmeasured" not in case]
     planted = [case for case in cases if case["planted"] != _NULL]
     nulls = [case for case in cases if case["planted"] == _NULL]
@@ -183,13 +183,13 @@ def summary(every_case: list[dict[str, Any]]) -> dict[str, Any]:
         "unmeasured": len(every_case) - len(cases),
         "by_effect": {
             effect: {
-                "right": sum(case["right"] for case in some),
-                "cases": len(some),
-                "cost": [case["cost"] for case in some],
-                "named": [" and ".join(case["named"]) or "none" for case in some],
+                "right": sum(case["right"] for case in group),
+                "cases": len(group),
+                "cost": [case["cost"] for case in group],
+                "named": [" and ".join(case["named"]) or "none" for case in group],
             }
             for effect in EFFECTS
-            if (some := [case for case in cases if case["planted"] == effect])
+            if (group := [case for case in cases if case["planted"] == effect])
         },
         "cases": every_case,
     }

@@ -89,12 +89,12 @@ class Film:
     def compared(self, samples: Sequence[int], reference: int) -> dict[str, Any]:
         """Return the share of changed answers and the seconds a frame, by number of samples."""
         answers, times = self._shot(RenderedRig, reference)
-        again, _ = self._shot(OtherNoise, reference)
+        null_answers, _ = self._shot(OtherNoise, reference)
         by_samples: dict[int, dict[str, Any]] = {count: {} for count in samples}
         for count, (name, denoise) in product(samples, {"raw": False, "denoised": True}.items()):
             noisy, times_then = self._shot(RenderedRig, count, denoise=denoise)
             by_samples[count][name] = {"changed": self._changed(noisy, answers)} | times_then
-        return {"null": self._changed(again, answers), "reference": times, "by_samples": by_samples}
+        return {"null": self._changed(null_answers, answers), "reference": times, "by_samples": by_samples}
 
     def _changed(self, answers: np.ndarray, reference: np.ndarray) -> dict[str, Any]:
         return clip_rate((answers != reference).mean(axis=1)).to_dict() | {"frames": answers.size}
@@ -113,17 +113,17 @@ class Film:
             samples=samples,
             denoise=denoise,
         )
-        inputs, clips, took = [], [], []
+        inputs, clips, durations = [], [], []
         started = np.array(_clocks())
         for number, frame in enumerate(rig):
             if number % _FRAMES:
-                took.append(np.array(_clocks()) - started)
+                durations.append(np.array(_clocks()) - started)
             inputs.append(to_input(frame.image, self._victim.preprocessing))
             clips.append(int(frame.clip or 0))
             started = np.array(_clocks())
         first = said(self._victim, torch.cat(inputs))
         order = np.argsort(clips, kind="stable")
-        seconds, cpu_seconds = np.median(took, axis=0).round(2).tolist()
+        seconds, cpu_seconds = np.median(durations, axis=0).round(2).tolist()
         return first[order].reshape(self._clips, -1), {"seconds": seconds, "cpu_seconds": cpu_seconds}
 
 

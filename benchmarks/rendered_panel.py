@@ -137,13 +137,13 @@ def measured(
             )
         ]
         print(f"{run.name}, {name}: {by_photograph(rows[name])}", file=sys.stderr, flush=True)  # noqa: T201
-    in_scenes = {name: some for name, some in rows.items() if name != _VIRTUAL}
+    in_scenes = {name: scene_rows for name, scene_rows in rows.items() if name != _VIRTUAL}
     on_screen = digital(victim, photos, patch, config, config.patch.cut, settings["seed"], _DIGITAL_POSES)
     return {
         "digital": on_screen.targeted_of_all["patch"].to_dict(),
         "virtual": by_photograph(rows[_VIRTUAL]).to_dict(),
-        "rendered": by_photograph([row for some in in_scenes.values() for row in some]).to_dict(),
-        "by_scene": {name: by_photograph(some).to_dict() for name, some in in_scenes.items()},
+        "rendered": by_photograph([row for scene_rows in in_scenes.values() for row in scene_rows]).to_dict(),
+        "by_scene": {name: by_photograph(scene_rows).to_dict() for name, scene_rows in in_scenes.items()},
     }
 
 

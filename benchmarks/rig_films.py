@@ -17,7 +17,7 @@ from physpatch.victims.protocol import Victim
 
 
 def victim_of(config: TrainConfig) -> Victim:
-    """The model that a run was trained on, with the weights, labels and threshold of its training."""
+    """Load the model that a run was trained on, with the weights, labels and threshold of its training."""
     return load_victim(config.victim.model, **config.victim.model_options, trust=config.victim.trust_weights)
 
 

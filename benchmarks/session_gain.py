@@ -90,7 +90,7 @@ def shown(
     clips: int,
     work: Path,
 ) -> dict[str, RecordedSession]:
-    """A fresh session of the run's patch and of each arm's."""
+    """Film a fresh session of the run's patch and of each arm's."""
     truth = RigTruth.draw(seed, "uncoated")
     session = filmed(run, victim, photographs[::2], truth, seed, clips, work / "first")
     runs = {BEFORE: run} | {arm: retrained(session, victim, config, arm, seed, work / f"run-{arm}") for arm in arms}
@@ -104,16 +104,16 @@ def shown(
 
 
 def retrained(session: RecordedSession, victim: Victim, config: TrainConfig, arm: str, seed: int, out: Path) -> Path:
-    """A run that learned an arm's parts of a session."""
+    """Train a run that learns an arm's parts of a session."""
     parts = ARMS[arm]
     learned = learn_from(session, victim, config.eot, parts=parts, say=lambda line: print(line, file=sys.stderr))  # noqa: T201
-    again = config.changed(
+    arm_config = config.changed(
         eot=learned.eot,
         area=learned.area if "area" in parts else config.patch.area,
         backgrounds=str(learned.backgrounds) if learned.backgrounds else None,
         seed=config.optimisation.seed + 1 + seed,
     )
-    make_once(out, again.to_dict(), partial(train_run, again, out, say=lambda line: None))
+    make_once(out, arm_config.to_dict(), partial(train_run, arm_config, out, say=lambda line: None))
     return out
 
 
@@ -155,7 +155,7 @@ def filmed(
     clips: int,
     out: Path,
 ) -> RecordedSession:
-    """A session of a run's patch and its controls."""
+    """Film a session of a run's patch and its controls."""
     patch = Patch.load(run)
 
     def film() -> None:

@@ -59,7 +59,7 @@ def coverage(sessions: int, seed: int) -> dict[str, Any]:
         for name, numbers in design.items()
         if isinstance(numbers, dict) and design["clips"] > 1
     ]
-    of_changes, of_rest = ([share for change, share in held if change == wanted] for wanted in (True, False))
+    of_changes, of_rest = ([share for is_change, share in held if is_change == flag] for flag in (True, False))
     error = 1.96 * float(np.sqrt(0.95 * 0.05 / sessions))
     return {
         "sessions": sessions,

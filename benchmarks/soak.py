@@ -109,7 +109,7 @@ def _median(values: list[tuple[float, float]], begin: float, end: float) -> floa
 
 @contextmanager
 def serve(frames: list[bytes], connection_s: float) -> Iterator[str]:
-    """A looped motion-JPEG stream; each connection is hung up on after so many seconds."""
+    """Serve a looped motion-JPEG stream; each connection is hung up on after so many seconds."""
 
     class Camera(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

@@ -42,21 +42,21 @@ def main() -> None:
         )
     options.keep = options.keep.resolve()  # the commands run in folders of their own
     numbers: dict[str, Any] = {"seed": options.seed}
-    wanted = [options.only] if options.only else ["mutants", "kills", "page"]
+    parts = [options.only] if options.only else ["mutants", "kills", "page"]
     with suppress(KeyboardInterrupt), ended_in_order():
-        if "mutants" in wanted:
+        if "mutants" in parts:
             tally = torture_mutants.Tally()
             try:
                 torture_mutants.run_mutants(options.mutants, options.seed, options.keep, tally, options.file)
             finally:
                 numbers["mutants"] = tally.to_dict()
-        if "kills" in wanted:
+        if "kills" in parts:
             tally = torture_mutants.Tally()
             try:
                 torture_kills.run_kills(options.kills, options.seed, options.keep, tally, _say, options.again)
             finally:
                 numbers["kills"] = tally.to_dict()
-        if "page" in wanted:
+        if "page" in parts:
             numbers["page"] = torture_page.run_page(options.page_seconds, options.sockets)
     print(json.dumps(numbers))  # noqa: T201
     lost = [part["lost"] for part in numbers.values() if isinstance(part, dict) and "lost" in part]

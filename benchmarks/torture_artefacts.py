@@ -94,10 +94,12 @@ def physpatch(folder: Path, *words: str | Path) -> str:
     Raises:
         RuntimeError: it failed.
     """
-    done = subprocess.run(command(*words), cwd=folder, env=surroundings(), capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"physpatch {' '.join(map(str, words))}: {done.stderr[-2000:]}")
-    return done.stdout
+    process = subprocess.run(
+        command(*words), cwd=folder, env=surroundings(), capture_output=True, text=True, check=False
+    )
+    if process.returncode:
+        raise RuntimeError(f"physpatch {' '.join(map(str, words))}: {process.stderr[-2000:]}")
+    return process.stdout
 
 
 def make_artefacts(folder: Path) -> Path:

@@ -83,12 +83,12 @@ def run_kills(
     if again:
         shutil.rmtree(home, ignore_errors=True)
         notes.unlink(missing_ok=True)
-    done = {kill.number: kill for kill in _read(notes) if kill.number < count}
-    for kill in done.values():
+    noted_kills = {kill.number: kill for kill in _read(notes) if kill.number < count}
+    for kill in noted_kills.values():
         _count(kill, tally)
-    if len(done) < count:
+    if len(noted_kills) < count:
         durations = _undisturbed(home, note)
-    for number in sorted(set(range(count)) - done.keys()):
+    for number in sorted(set(range(count)) - noted_kills.keys()):
         with tempfile.TemporaryDirectory(prefix="physpatch-torture-") as work:
             kill = _try(number, random.Random(f"{seed}-{number}"), Path(work), home, durations)
             if kill.losses:
@@ -117,9 +117,9 @@ def _count(kill: Kill, tally: Tally) -> None:
 
 def _undisturbed(home: Path, note: Callable[[str], None]) -> dict[str, float]:
     """Run each command once to its end, unless that was done; return how long they take, in seconds."""
-    known = home / "durations.json"
-    if known.is_file():
-        return dict(json.loads(known.read_text(encoding="utf-8")))
+    file = home / "durations.json"
+    if file.is_file():
+        return dict(json.loads(file.read_text(encoding="utf-8")))
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir(parents=True)
     (home / "run-whole").symlink_to("run")
@@ -130,7 +130,7 @@ def _undisturbed(home: Path, note: Callable[[str], None]) -> dict[str, float]:
             raise RuntimeError(f"the undisturbed {trouble}")
         durations[name] = round(time.monotonic() - begun, 2)
         note(f"{name} takes {durations[name]:.1f} s")
-    with atomic_path(known) as temporary:
+    with atomic_path(file) as temporary:
         temporary.write_text(json.dumps(durations), encoding="utf-8")
     return durations
 
@@ -141,8 +141,8 @@ def _try(number: int, rng: random.Random, folder: Path, home: Path, durations: d
     if name == "report":
         for part in ("run", "session"):
             shutil.copytree(home / part, folder / part, symlinks=True)
-        for made in ("report.html", "result.json", "frames.parquet", "sequences.csv"):
-            (folder / "session" / made).unlink(missing_ok=True)
+        for output in ("report.html", "result.json", "frames.parquet", "sequences.csv"):
+            (folder / "session" / output).unlink(missing_ok=True)
     how = signal.SIGTERM if rng.random() < _TERM_SHARE else signal.SIGKILL
     kill = Kill(number, name, how.name, round(rng.uniform(0, durations[name]), 3))
     wrong = _kill(_JOBS[name], folder, kill.after_s, how)
@@ -162,19 +162,19 @@ def _kill(job: Job, folder: Path, after_s: float, how: signal.Signals) -> list[s
         if not command.wait(_LONGEST_S):
             return [f"did not end after {how.name}"]
     finally:
-        said = command.end()
+        output = command.end()
     if how != signal.SIGTERM:
         return []
-    wrong = ["traceback after SIGTERM"] if "Traceback" in said else []
+    wrong = ["traceback after SIGTERM"] if "Traceback" in output else []
     if command.code not in _ENDED:
         wrong.append(f"exit code {command.code} after SIGTERM")
-    if command.code == _ENDED[1] and "interrupted" not in said:
+    if command.code == _ENDED[1] and "interrupted" not in output:
         wrong.append("SIGTERM was not answered in words")
     return wrong + _left_open(folder / "session")
 
 
 def _left_open(session: Path) -> list[str]:
-    """What a session that was asked to end did not write: its status, and its rows for other programs."""
+    """Name what a session that was asked to end did not write: its status, and its rows for other programs."""
     if not (session / "session.db").is_file():
         return []
     wrong = [] if (session / "frames.csv").is_file() else ["no frames.csv after SIGTERM"]
@@ -187,10 +187,10 @@ def _follow(folder: Path, *words: str) -> str:
         if not command.wait(_LONGEST_S):
             return f"{words[0]} after it: it does not end"
     finally:
-        said = command.end()
-    if "Traceback" in said:
-        return f"{words[0]} after it: traceback: {_last_line(said)}"
-    return "" if command.code == 0 else f"{words[0]} after it: exit code {command.code}, {_last_line(said)}"
+        output = command.end()
+    if "Traceback" in output:
+        return f"{words[0]} after it: traceback: {_last_line(output)}"
+    return "" if command.code == 0 else f"{words[0]} after it: exit code {command.code}, {_last_line(output)}"
 
 
 def _last_line(text: str) -> str:

@@ -92,9 +92,9 @@ def run_mutants(count: int, seed: int, keep: Path, tally: Tally, only: str = "")
 
 def cached_artefacts(work: Path) -> Path:
     """Make the artefacts, or take those that ``PHYSPATCH_TORTURE`` names."""
-    made = os.environ.get("PHYSPATCH_TORTURE")
-    if made:
-        return Path(made).resolve()
+    folder = os.environ.get("PHYSPATCH_TORTURE")
+    if folder:
+        return Path(folder).resolve()
     whole = work / "whole"
     whole.mkdir()
     return make_artefacts(whole)

@@ -136,7 +136,7 @@ def change_value(value: Any, rng: random.Random, extremes: tuple[Any, ...] = _EX
         elif how == "deepen":
             holder[key] = [holder[key]] if rng.random() < 0.7 else {"a": holder[key]}
         elif how == "same kind" and isinstance(holder[key], (int, float)):
-            holder[key] = rng.choice([other for other in extremes if type(other) in (int, float)])
+            holder[key] = rng.choice([extreme for extreme in extremes if type(extreme) in (int, float)])
         else:
             how = "swap"
             holder[key] = copy.deepcopy(rng.choice(extremes))
@@ -185,8 +185,8 @@ def _csv(file: Path, rng: random.Random) -> str:
     if how == "cell":
         rows[max(1, row)][column] = text
     elif how == "column":
-        for each in rows:
-            del each[column]
+        for cells in rows:
+            del cells[column]
     elif how == "heading":
         rows[0][column] = rng.choice((text, rows[0][0]))
     elif how == "row":
@@ -260,7 +260,7 @@ _TENSORS: dict[str, Callable[[Any], Any]] = {
 def _safetensors(file: Path, rng: random.Random) -> str:
     data = file.read_bytes()
     (length,) = struct.unpack("<Q", data[:8])
-    header, rest = json.loads(data[8 : 8 + length]), data[8 + length :]
+    header, body = json.loads(data[8 : 8 + length]), data[8 + length :]
     if rng.random() < 0.5:
         tensors = dict(load(data))
         name = rng.choice(list(tensors))
@@ -276,7 +276,7 @@ def _safetensors(file: Path, rng: random.Random) -> str:
         return f"safetensors: {name}: {how}"
     words = change_value(header, rng)
     text = json.dumps(header).encode("utf-8", "surrogatepass")
-    _replace(file, struct.pack("<Q", len(text)) + text + rest)
+    _replace(file, struct.pack("<Q", len(text)) + text + body)
     return f"safetensors: header {words}"
 
 
@@ -284,8 +284,8 @@ def _zip(file: Path, rng: random.Random) -> str:
     how = rng.choice(tuple(_MEMBERS))
     with zipfile.ZipFile(file) as source:
         infos = source.infolist()
-        kept = infos if rng.random() < 0.5 else rng.sample(infos, max(1, len(infos) // 2))
-        members = [(copy.copy(info), source.read(info)) for info in kept]
+        kept_infos = infos if rng.random() < 0.5 else rng.sample(infos, max(1, len(infos) // 2))
+        members = [(copy.copy(info), source.read(info)) for info in kept_infos]
     packed = io.BytesIO()
     with warnings.catch_warnings(), zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         warnings.simplefilter("ignore")

@@ -94,10 +94,10 @@ def _film(
             crowd.stdout.readline()  # it has loaded what it needs
         watch = Stop(seconds)
         run_session(camera, config, out, viewers=[watch, page])
-        said = ""
+        clients = ""
         if crowd is not None:
-            said = crowd.communicate(timeout=_WAIT_S + seconds)[0].strip()
-    return watch.fps, said
+            clients = crowd.communicate(timeout=_WAIT_S + seconds)[0].strip()
+    return watch.fps, clients
 
 
 async def _crowd(url: str, sockets: int, seconds: float, first: str) -> dict[str, int]:
@@ -129,7 +129,7 @@ async def _again(kind: Any, origin: str, headers: dict[str, str], counts: dict[s
 
 
 async def _look(origin: str, headers: dict[str, str], counts: dict[str, int]) -> None:
-    """A browser: shows a picture, and asks for the next."""
+    """Show a picture and ask for the next, as a browser does."""
     async with _connected(origin, headers) as socket:
         await socket.send("ready")
         async for message in socket:

@@ -37,14 +37,14 @@ class Outcome:
 
 def read(reader: str) -> Outcome:
     """Run a reader in the current folder, which has the artefacts."""
-    said = io.StringIO()
+    stderr = io.StringIO()
     try:
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(said), warnings.catch_warnings():
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(stderr), warnings.catch_warnings():
             READERS[reader]()
     except (PhyspatchError, OSError) as error:
         return Outcome("survived", f"{type(error).__name__}: {error}"[:300])
     except SystemExit as error:
-        words = said.getvalue().strip()
+        words = stderr.getvalue().strip()
         if error.code not in _ORDERLY:
             return Outcome("exit code", f"{error.code}: {words[-300:]}")
         refused = error.code == 2 and not any(line.startswith("Error: ") for line in words.splitlines()[-1:])

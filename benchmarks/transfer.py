@@ -68,7 +68,7 @@ def main() -> None:
         eot=EotConfig.preset("desk").changed(prints=()),
     )
     victims = [load_victim(name) for name in options.train]
-    first, *others = victims
+    first, *other_victims = victims
     training = load_photos(photos_for(first, options.data), first.preprocessing, whole=True)
     judges = [Judge(load_victim(name), options.held, base, options.poses) for name in options.on]
     for judge in judges:
@@ -77,7 +77,7 @@ def main() -> None:
     for way in options.way or ["pgd"]:
         for seed in range(options.first_seed, options.first_seed + options.seeds):
             config = _with_way(base, way).changed(seed=seed)
-            trainer = Trainer(first, training, config, target, others=others)
+            trainer = Trainer(first, training, config, target, others=other_victims)
             records = list(trainer)
             if options.out:
                 trainer.patch.save(options.out / f"{way.replace(':', '-')}-{options.grid}-seed{seed}")
@@ -146,8 +146,8 @@ class Judge:
         cells, answers = cells_from_patch(patch, self.victim.device), []
         with untouched(self.victim):
             for scene in scenes(self.victim, self.photographs, self._placement, self._eot, _VIEW_SEED, self._poses):
-                shown = self._placement.compose(scene.images, cells, scene.params)
-                answers.append(self.victim.scores(shown).argmax(dim=1).cpu())
+                views = self._placement.compose(scene.images, cells, scene.params)
+                answers.append(self.victim.scores(views).argmax(dim=1).cpu())
         return torch.cat(answers)
 
 

@@ -95,8 +95,8 @@ class Bench:
     def __init__(self, data: str, target: str, steps: int, out: Path) -> None:
         self.victim = load_victim("efficientnet_lite0", device="cpu")
         train, self.held_out = load_photographs(data, self.victim)
-        kept = torch.arange(len(train)) % _KEPT_EVERY == 0
-        self.train, tuned_on = train.subset(~kept), train.subset(kept)
+        tuning_mask = torch.arange(len(train)) % _KEPT_EVERY == 0
+        self.train, tuned_on = train.subset(~tuning_mask), train.subset(tuning_mask)
         self.tuned_on = replace(
             tuned_on, images=tuned_on.central(self.victim.preprocessing.size)
         )  # as the held-out ones
@@ -106,7 +106,7 @@ class Bench:
         self._art = ArtRenderer(self.victim)
 
     def step_times(self, steps: int) -> dict[str, Any]:
-        """Seconds a step, in turn, so that what else the machine does meets all alike."""
+        """Measure the seconds a step, in turn, so that what else the machine does meets all alike."""
         frozen = library_network().requires_grad_(False)
         runs = {
             "ours": self._ours(("pgd", 0.05), 0, 10 * (steps + 8))[0],
@@ -144,7 +144,7 @@ class Bench:
             "seeds": seeds,
             "judged_by": {
                 renderer: self._compared(
-                    {name: [judged[renderer] for judged in by] for name, by in trained.items()}, step
+                    {name: [judged[renderer] for judged in by_seed] for name, by_seed in trained.items()}, step
                 )
                 for renderer in RENDERERS
             },
@@ -158,7 +158,7 @@ class Bench:
         return tuned
 
     def _compared(self, by_name: dict[str, list[list[dict[str, Any]]]], step: dict[str, Any] | None) -> dict[str, Any]:
-        """What one renderer says of both over the seeds."""
+        """Summarise what one renderer says of both over the seeds."""
         comparison: dict[str, Any] = {}
         for name, curves in by_name.items():
             reached = [
@@ -172,8 +172,8 @@ class Bench:
                 "steps_to_half": reached,
             }
             if step is not None and None not in reached:
-                each = step["seconds"]["ours" if name == "ours" else "folded"]
-                comparison[name]["seconds_to_half"] = round(each * statistics.fmean(filter(None, reached)), 1)
+                step_seconds = step["seconds"]["ours" if name == "ours" else "folded"]
+                comparison[name]["seconds_to_half"] = round(step_seconds * statistics.fmean(filter(None, reached)), 1)
         ends = [[curve[-1]["rate"] for curve in by_name[name]] for name in RENDERERS]
         gain = mean_interval([ours - art for ours, art in zip(*ends, strict=True)])
         comparison["ours_less_art"] = gain and {"mean": gain[0], "ci95": gain[1]}
@@ -182,10 +182,10 @@ class Bench:
     def _judged(
         self, patches: Sequence[Patch], photographs: Photographs, renderers: Sequence[str] = RENDERERS
     ) -> dict[str, list[dict[str, Any]]]:
-        """Each patch's targeted success on photographs that are right with grey and no target there, by renderer."""
+        """Measure each patch's targeted success on photographs that are right with grey and no target there, by renderer."""
         placement = Placement(AREA, grid=patches[0].grid)
         grey = patches[0].control("grey")
-        shown = (grey, *patches)
+        shown_patches = (grey, *patches)
         hits = {renderer: np.zeros(len(patches), dtype=int) for renderer in renderers}
         counted = dict.fromkeys(renderers, 0)
         with untouched(self.victim), torch.no_grad():
@@ -193,9 +193,9 @@ class Bench:
             for number, scene in enumerate(batches):
                 for renderer in renderers:
                     drawn = (
-                        map(scene.showing, shown)
+                        map(scene.showing, shown_patches)
                         if renderer == "ours"
-                        else self._art.showing(scene.images, shown, _POSE_SEED + number)
+                        else self._art.showing(scene.images, shown_patches, _POSE_SEED + number)
                     )
                     with_grey, *answers = (self.victim.scores(images).argmax(dim=1).cpu() for images in drawn)
                     fair = (with_grey == scene.labels) & (scene.labels != self._target)
@@ -209,7 +209,7 @@ class Bench:
         return {name: [wilson(int(hit), counted[name]).to_dict() for hit in hits[name]] for name in renderers}
 
     def _trained(self, name: str, setting: Setting, seed: int) -> list[Patch]:
-        """The patches along a training's way, from OUT where they are there."""
+        """Return the patches along a training's way, from OUT where they are there."""
         file = self._out / f"{name}-{setting[0]}-{setting[1]:g}-{seed}.json"
         settings = {
             "steps": self._steps,
@@ -227,9 +227,9 @@ class Bench:
             return {"way": way}
 
         self._out.mkdir(parents=True, exist_ok=True)
-        kept = kept_or_made(file, settings, trained)
+        result = kept_or_made(file, settings, trained)
         target = {"index": self._target, "name": self.victim.categories[self._target]}
-        return [Patch(np.array(cells, dtype=np.uint8), target) for cells in kept["way"]]
+        return [Patch(np.array(cells, dtype=np.uint8), target) for cells in result["way"]]
 
     def _ours(self, setting: Setting, seed: int, steps: int) -> tuple[Run, Cells]:
         config = TrainConfig.of(
@@ -244,11 +244,11 @@ class Bench:
             seed=seed,
         )
         trainer = Trainer(self.victim, self.train, config, self._target)
-        taken = iter(trainer)
+        records = iter(trainer)
 
         def run(count: int) -> None:
             for _ in range(count):
-                next(taken)
+                next(records)
 
         return run, lambda: trainer.patch.cells
 

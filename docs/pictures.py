@@ -68,7 +68,7 @@ def main(demo: Path, out: Path) -> None:
 
 
 def filmstrip(history: Picture, count: int, cell_px: int) -> Picture:
-    """A few snapshots side by side, first to last, as one (H, W, 3) picture."""
+    """Put a few snapshots side by side, first to last, as one (H, W, 3) picture."""
     chosen = np.unique(np.linspace(0, len(history) - 1, count).round().astype(int))
     gap = np.full((history[0].shape[0] * cell_px, cell_px, 3), 255, dtype=np.uint8)
     parts = [part for i in chosen for part in (history[i].repeat(cell_px, 0).repeat(cell_px, 1), gap)]
@@ -89,7 +89,7 @@ def save_printed(out: Path, work: Path, patch: Patch) -> None:
 
 
 def pages(pdf: Path, numbers: tuple[int, ...], dpi: int) -> Picture:
-    """Pages side by side, each with a thin frame."""
+    """Draw pages side by side, each with a thin frame."""
     framed = [
         cv2.copyMakeBorder(rasterise(pdf, dpi, n), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=(170,) * 3) for n in numbers
     ]
@@ -98,21 +98,21 @@ def pages(pdf: Path, numbers: tuple[int, ...], dpi: int) -> Picture:
 
 
 def rig_colours(work: Path, shots: int = 5) -> Picture:
-    """The chart as sent, as a simulated rig on plain paper sees it, and as the fitted map predicts it."""
+    """Draw the chart as sent, as a simulated rig on plain paper sees it, and as the fitted map predicts it."""
     save(work / "wall.png", np.full((10, 10, 3), 128, np.uint8))
     lens = Intrinsics.from_hfov(1280, 960, RIG_HFOV_DEG)
     rig = VirtualRig(work / "calibration.pdf", [(work / "wall.png", None)], lens=lens, seed=1)
-    taken: list[ChartShot] = []
+    usable_shots: list[ChartShot] = []
     for frame in rig.film(1, 40, np.random.default_rng(1), turn_deg=15, reach=0.15):
         try:
-            taken.append(read_chart(frame.image, rig.layouts[1], lens))
+            usable_shots.append(read_chart(frame.image, rig.layouts[1], lens))
         except InputError:  # blurred or cut off; a person would take it again
             continue
-        if len(taken) == shots:
+        if len(usable_shots) == shots:
             break
     cells = rig.layouts[1].cells
     assert cells is not None
-    return LightProfile.fit("lamp", cells, taken).picture()
+    return LightProfile.fit("lamp", cells, usable_shots).picture()
 
 
 def save_training(out: Path, work: Path, victim: Victim, patch: Patch, config: TrainConfig) -> None:
@@ -121,34 +121,34 @@ def save_training(out: Path, work: Path, victim: Victim, patch: Patch, config: T
     photographs = load_photos(listed, victim.preprocessing)
     save_eot_samples(work / "eot.png", victim, photographs, patch, config)
     save(out / "eot.jpg", cv2.cvtColor(cv2.imread(str(work / "eot.png")), cv2.COLOR_BGR2RGB))
-    known = [i for i, photo in enumerate(listed) if CLASSES[photo.path.stem] is not None]
-    labels = torch.tensor([victim.category_index(str(CLASSES[listed[i].path.stem])) for i in known])
+    labelled_indices = [i for i, photo in enumerate(listed) if CLASSES[photo.path.stem] is not None]
+    labels = torch.tensor([victim.category_index(str(CLASSES[listed[i].path.stem])) for i in labelled_indices])
     size = victim.preprocessing.size
-    images = photographs.central(size)[known].float() / 255
+    images = photographs.central(size)[labelled_indices].float() / 255
     params = sample(config.eot, len(images), torch.Generator().manual_seed(5))
-    units = photographs.units[known]
+    units = photographs.units[labelled_indices]
     save_pictures(work, victim, Scene(images, labels, units, params, Placement.of(config)), patch)
     for name in ("examples", "gradcam"):
         save(out / f"{name}.jpg", cv2.cvtColor(cv2.imread(str(work / f"{name}.png")), cv2.COLOR_BGR2RGB))
 
 
 def session_frames(demo: Path, work: Path) -> Picture:
-    """Annotated frames of the virtual rig: the grey control and the patch at the same pose, before two photographs."""
+    """Draw annotated frames of the virtual rig: the grey control and the patch at the same pose, before two photographs."""
     victim, patch = load_victim("efficientnet_lite0"), Patch.load(demo / "run")
     rig = VirtualRig(demo / "sheet.pdf", backgrounds(work), clips=2, frames_per_clip=1, seed=2)
     config = SessionConfig(victim, layouts=rig.layouts, intrinsics=rig.intrinsics, target=patch.target)
-    shown: dict[tuple[int | None, str], Picture] = {}
+    pictures: dict[tuple[int | None, str], Picture] = {}
 
     def keep(analysis: Analysis, picture: Picture) -> bool:
-        shown[analysis.frame.clip, analysis.rows[0].condition] = cv2.resize(picture, None, fx=0.75, fy=0.75)
+        pictures[analysis.frame.clip, analysis.rows[0].condition] = cv2.resize(picture, None, fx=0.75, fy=0.75)
         return True
 
     run_session(rig, config, work / "session", on_frame=keep)
-    return np.vstack([np.hstack([shown[clip, kind] for kind in ("grey", "patch")]) for clip in (0, 1)])
+    return np.vstack([np.hstack([pictures[clip, kind] for kind in ("grey", "patch")]) for clip in (0, 1)])
 
 
 def rendered_scenes(sheet: Path, work: Path) -> Picture:
-    """The sheet in every scene of the rendered rig, in the same pose, three beside each other."""
+    """Render the sheet in every scene of the rendered rig, in the same pose, three beside each other."""
     behind, frames = backgrounds(work)[1:], []
     for scene in map(RenderedScene.read, scene_names()):
         if scene.motion.moves_camera:
@@ -160,7 +160,7 @@ def rendered_scenes(sheet: Path, work: Path) -> Picture:
 
 
 def moving_scenes(sheet: Path, work: Path, frames: int = 4) -> Picture:
-    """A few frames of every scene in which the camera moves, one scene a row."""
+    """Render a few frames of every scene in which the camera moves, one scene a row."""
     rows = []
     for scene in map(RenderedScene.read, scene_names()):
         if scene.motion.moves_camera:
@@ -173,7 +173,7 @@ def moving_scenes(sheet: Path, work: Path, frames: int = 4) -> Picture:
 
 
 def camera_effects(sheet: Path, work: Path) -> Picture:
-    """A corner of the patch before a plain camera, with each effect alone, and with all of them, four beside each other."""
+    """Draw a corner of the patch before a plain camera, with each effect alone and with all of them, four beside each other."""
     scene, shots, crops = RenderedScene.read("phone"), ShotCache(work / "shots"), []
     every = scene.camera.effects
     for effects in ({}, *({name: every[name]} for name in EFFECTS), every):
@@ -189,7 +189,7 @@ def camera_effects(sheet: Path, work: Path) -> Picture:
 
 
 def gap_strip(demo: Path, work: Path, victim: Victim) -> bytes:
-    """One frame of the patch for a screen through the steps of the replay, as PNG."""
+    """Draw one frame of the patch for a screen through the steps of the replay, as PNG."""
     patch, config = Patch.load(demo / "run"), RunRecord.of(demo / "run").train_config
     rig = VirtualRig(demo / "sheet.pdf", backgrounds(work), clips=2, frames_per_clip=2, seed=2)
     folder = film_rig(rig, victim, patch.target, work / "gap", keep="all", sheet=str((demo / "sheet.pdf").resolve()))
@@ -198,7 +198,7 @@ def gap_strip(demo: Path, work: Path, victim: Victim) -> bytes:
 
 
 def backgrounds(work: Path) -> list[tuple[Path, str | None]]:
-    """Photographs to hold the sheets before."""
+    """List photographs to hold the sheets before."""
     return [(work / f"photographs/{name}.png", None) for name in PHOTOGRAPHS]
 
 

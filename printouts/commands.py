@@ -220,9 +220,9 @@ def calibrate_sheet(
 
 def _refuse_layout(context: click.Context, check: str) -> None:
     """Refuse options that say what to print, beside a check of what was printed."""
-    given = given_options(context)
+    given_names = given_options(context)
     for parameter in context.command.params:
-        if parameter.name in given and parameter.name in _GROUPS["What is printed"]:
+        if parameter.name in given_names and parameter.name in _GROUPS["What is printed"]:
             raise InputError(f"{check} prints nothing, so {parameter.opts[0]} has no effect; leave it out")
 
 
@@ -352,12 +352,12 @@ def _patch_to_compare(path: Path, run: str | None) -> Patch | None:
 
     if run:
         return Patch.load(find_run(run))
-    shown = {layout.patch_id for layout in carried_layouts(path)}
+    patch_ids = {layout.patch_id for layout in carried_layouts(path)}
     try:
         latest = Patch.load(find_run(None)) if LATEST.exists() else None
     except InputError:  # of a run that has no patch yet, or a damaged one, which may have nothing to do with this PDF
         return None
-    return latest if latest is not None and latest.id in shown else None
+    return latest if latest is not None and latest.id in patch_ids else None
 
 
 def _proof_row(proof: "SheetProof") -> tuple[str, ...]:

@@ -190,7 +190,7 @@ def draw_line(canvas: Canvas, line: Rect, *, halo: bool = False) -> None:
 
 
 def _exact(canvas: Canvas, rect: Rect) -> PDFPathObject:
-    """A rectangle with a second one inside, as one path: PDFium, and so Chrome, rounds a single one to whole pixels."""
+    """Build a rectangle with a second one inside, as one path: PDFium, and so Chrome, rounds a single one to whole pixels."""
     path = canvas.beginPath()
     x, y, width, height = rect.x_mm, rect.y_mm, rect.width_mm, rect.height_mm
     path.rect(x, y, width, height)
@@ -205,7 +205,7 @@ def _clip(canvas: Canvas, window: Rect) -> None:
 
 
 def _draw_cells(canvas: Canvas, layout: SheetLayout, cells: NDArray[np.uint8], window: Rect | None) -> None:
-    """Flat colours to the edge of the patch; the outer cells of a cut-out extend into the bleed."""
+    """Draw flat colours to the edge of the patch; the outer cells of a cut-out extend into the bleed."""
     place, cell, bleed = layout.patch, layout.cell_mm, layout.bleed_mm
     rows, columns = layout.grid
     canvas.saveState()
@@ -242,7 +242,7 @@ def _draw_board_markers(canvas: Canvas, layout: SheetLayout) -> None:
 
 
 def _draw_cut(canvas: Canvas, layout: SheetLayout) -> None:
-    """A dashed line on white paper, a hairline for a circle, and only crop marks, outside the cut, for a square cut-out."""
+    """Draw a dashed line on white paper, a hairline for a circle, or only crop marks, outside the cut, for a square cut-out."""
     cut = layout.cut
     canvas.saveState()
     canvas.setStrokeGray(GREY + 0.25)

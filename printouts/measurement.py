@@ -121,7 +121,7 @@ def ruler_mm(raster: NDArray[np.uint8], layout: SheetLayout, axis: int) -> float
 def _borders(
     page: RasterPage, axis: int, start: float, colours: NDArray[np.int16], line_at: float
 ) -> list[tuple[float, NDArray[np.int16], NDArray[np.int16]]]:
-    """The colour changes along a line of cells: position in mm on the sheet, colour before and after.
+    """List the colour changes along a line of cells: position in mm on the sheet, colour before and after.
 
     The ends are those of the print: the patch with its bleed, or the edge of a tile. What is at a seam is left out.
     """
@@ -159,7 +159,7 @@ def _borders(
 def _edge_px(
     line: NDArray[np.uint8], near_px: float, before: NDArray[np.int16], after: NDArray[np.int16]
 ) -> float | None:
-    """The position at which a line of pixels (W, 3) changes from one flat colour to another; None if they are too similar."""
+    """Find where a line of pixels (W, 3) changes from one flat colour to another; None if they are too similar."""
     channel = int(np.abs(after - before).argmax())
     step = float(after[channel] - before[channel])
     left = round(near_px) - _WINDOW_PX
@@ -170,7 +170,7 @@ def _edge_px(
 
 
 def _flat(layout: SheetLayout, part: Rect) -> bool:
-    """Whether a part of a cell has one colour: a board's white squares hold markers, and a circle cuts through cells."""
+    """Tell whether a part of a cell has one colour: a board's white squares hold markers, and a circle cuts through cells."""
     if layout.kind == "board":
         return False
     if layout.cut_shape != "circle":
@@ -185,5 +185,5 @@ def _span(rect: Rect, axis: int) -> tuple[float, float]:
 
 
 def _per_mm(raster: NDArray[np.uint8], layout: SheetLayout) -> tuple[float, float]:
-    """Pixels per millimetre, across and down; they differ because a page is rounded to whole pixels."""
+    """Return the pixels per millimetre, across and down; they differ because a page is rounded to whole pixels."""
     return raster.shape[1] / layout.paper_mm[0], raster.shape[0] / layout.paper_mm[1]

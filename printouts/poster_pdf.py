@@ -80,7 +80,7 @@ def _draw_tile(canvas: Canvas, layout: SheetLayout, patch: Patch, tile: Tile) ->
 
 
 def _draw_overlaps(canvas: Canvas, layout: SheetLayout, tile: Tile, part: Rect, printed: Rect) -> None:
-    """Dashed seam lines in the overlap, where the neighbouring page covers them, and the names of the neighbours."""
+    """Draw dashed seam lines in the overlap, where the neighbouring page covers them, and the names of the neighbours."""
     number = layout.tiles.index(tile)
     columns = sum(t.part.y_mm == tile.part.y_mm for t in layout.tiles)
     canvas.saveState()
@@ -97,7 +97,7 @@ def _draw_overlaps(canvas: Canvas, layout: SheetLayout, tile: Tile, part: Rect, 
 
 
 def _draw_crosses(canvas: Canvas, layout: SheetLayout, tile: Tile, part: Rect) -> None:
-    """A cross at every inner corner of the tile, with its arms outside the visible part."""
+    """Draw a cross at every inner corner of the tile, with its arms outside the visible part."""
     left, top = tile.part.x_mm > 0, tile.part.y_mm > 0
     right = tile.part.right_mm < layout.page_mm[0] - 1e-6
     bottom = tile.part.bottom_mm < layout.page_mm[1] - 1e-6
@@ -110,7 +110,7 @@ def _draw_crosses(canvas: Canvas, layout: SheetLayout, tile: Tile, part: Rect) -
 
 
 def _arm(x: float, y: float, dx: float, dy: float) -> Rect:
-    """An outward line that starts 0.5 mm from the corner."""
+    """Return an outward line that starts 0.5 mm from the corner."""
     off_x, off_y = (0.5 if dx > 0 else -0.5 if dx else 0.0), (0.5 if dy > 0 else -0.5 if dy else 0.0)
     return Rect(x + off_x, y + off_y, dx - off_x, dy - off_y)
 
@@ -121,7 +121,7 @@ def _edges(place: Rect) -> tuple[Rect, ...]:
 
 
 def _pill(canvas: Canvas, x_mm: float, y_mm: float, words: str, size_mm: float) -> None:
-    """Text on a white background, readable on any colour."""
+    """Draw text on a white background, readable on any colour."""
     width = canvas.stringWidth(words, "Helvetica", size_mm) + 0.8 * size_mm
     canvas.setFillGray(1)
     canvas.roundRect(x_mm - width / 2, y_mm - 1.05 * size_mm, width, 1.4 * size_mm, 0.3 * size_mm, stroke=0, fill=1)

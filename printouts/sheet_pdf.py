@@ -141,7 +141,7 @@ def print_targets(
 
 def _with_controls(layout: SheetLayout, patch: Patch, controls: Sequence[str]) -> list[tuple[SheetLayout, Patch]]:
     printed = [("patch", patch), *((kind, patch.control(kind)) for kind in controls)]
-    return [(layout.showing(kind, shown.id, shown.cells), shown) for kind, shown in printed]
+    return [(layout.showing(kind, shown_patch.id, shown_patch.cells), shown_patch) for kind, shown_patch in printed]
 
 
 def _write(sheets: Sequence[tuple[SheetLayout, Patch]], title: str, out: Path) -> tuple[SheetLayout, ...]:
@@ -163,7 +163,7 @@ def _draw_page(canvas: Canvas, layout: SheetLayout, patch: Patch, cure: str) -> 
 
 
 def _draw_frame(canvas: Canvas, layout: SheetLayout, size: str, title: str, cure: str) -> None:
-    """Rulers with the cure if they are off, and the text at the top: in large letters what must not go wrong."""
+    """Draw rulers with the cure if they are off, and the text at the top: in large letters what must not go wrong."""
     draw_ruler(canvas, layout.ruler_x, upright=False)
     draw_ruler(canvas, layout.ruler_y, upright=True)
     middle, room = layout.page_mm[0] / 2, layout.page_mm[0] - 16

@@ -157,7 +157,7 @@ class BoardFinder:
     def _blur_px(
         self, grey: NDArray[np.uint8], pixels: NDArray[np.float32], ids: NDArray[np.int32]
     ) -> tuple[float | None, float]:
-        """Blur at the edges of the squares, and the median edge length."""
+        """Measure the blur at the edges of the squares, and the median edge length."""
         place = {int(i): p for i, p in zip(ids, pixels, strict=True)}
         pairs = [
             (p, place[j])
@@ -222,7 +222,7 @@ class ViewCollector:
         return ""
 
     def _duplicate(self, view: BoardView) -> str:
-        """The reason to reject a view whose board is nearly where an accepted view has it."""
+        """Return the reason to reject a view whose board is nearly where an accepted view has it."""
         nearest = _NEAREST_VIEW * float(np.hypot(*view.size_wh))
         for accepted in self.views:
             _, own, its = np.intersect1d(view.ids, accepted.ids, return_indices=True)
@@ -282,16 +282,16 @@ def fit_lens(finder: BoardPoints, views: Sequence[BoardView], *, accept_poor: bo
     errors = np.array(fit.view_errors_px)
     keep = errors <= max(_OUTLIER * float(np.median(errors)), 0.2)
     if not keep.all() and keep.sum() >= LEAST_VIEWS:
-        kept = [view for view, good in zip(views, keep, strict=True) if good]
-        fit = _fit(finder, kept, len(views) - len(kept))
+        kept_views = [view for view, good in zip(views, keep, strict=True) if good]
+        fit = _fit(finder, kept_views, len(views) - len(kept_views))
     focal = fit.focal_share
     if not np.isfinite(focal):
         raise InputError(f"the views do not determine the lens at all; {_TILT_IT}")
-    found = _poor_because(fit)
-    if found and not accept_poor:
-        raise InputError(f"{found}; or use the lens as it is, with --accept-poor")
-    if found:
-        return replace(fit, caution=found)
+    reason = _poor_because(fit)
+    if reason and not accept_poor:
+        raise InputError(f"{reason}; or use the lens as it is, with --accept-poor")
+    if reason:
+        return replace(fit, caution=reason)
     if focal > _PRECISE_FOCAL_STD:
         return replace(
             fit,
@@ -309,8 +309,8 @@ def _poor_because(fit: LensFit) -> str:
     if fit.tilt_spread_deg < _LEAST_TILT_SPREAD_DEG:
         return f"the views do not determine the lens: they show the board at nearly the same tilt; {_TILT_IT}"
     if fit.focal_share > _WORST_FOCAL_STD:
-        known = f"the focal length is only known to {100 * fit.focal_share:.1f} %"
-        return f"the views do not determine the lens: {known}; {_TILT_IT}"
+        precision = f"the focal length is only known to {100 * fit.focal_share:.1f} %"
+        return f"the views do not determine the lens: {precision}; {_TILT_IT}"
     return ""
 
 
@@ -348,7 +348,7 @@ def _fit(finder: BoardPoints, views: Sequence[BoardView], left_out: int) -> Lens
 
 
 def _tilt_spread_deg(turns: Sequence[NDArray[np.float64]]) -> float:
-    """The largest angle between the board's normals in any two views."""
+    """Return the largest angle between the board's normals in any two views."""
     normals = np.array([cv2.Rodrigues(turn)[0][:, 2] for turn in turns])
     return float(np.degrees(np.arccos(np.clip((normals @ normals.T).min(), -1, 1))))
 

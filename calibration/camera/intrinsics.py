@@ -119,7 +119,7 @@ class Intrinsics:
 
 @lru_cache(maxsize=4)
 def _maps(lens: Intrinsics) -> tuple[NDArray[np.int16], NDArray[np.uint16]]:
-    """Where each pixel of the undistorted frame lies in the distorted one, in OpenCV's fixed-point form."""
+    """Find where each pixel of the undistorted frame lies in the distorted one, in OpenCV's fixed-point form."""
     size = (lens.width, lens.height)
     return cv2.initUndistortRectifyMap(
         lens.matrix, np.array(lens.distortion), np.eye(3), lens.matrix, size, cv2.CV_16SC2

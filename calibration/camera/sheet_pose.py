@@ -255,7 +255,7 @@ def _pose(
 
 
 def _between_deg(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
-    """The angle between two vectors (3,)."""
+    """Return the angle between two vectors (3,)."""
     cosine = float(first @ second / (np.linalg.norm(first) * np.linalg.norm(second)))
     return math.degrees(math.acos(max(-1.0, min(1.0, cosine))))
 

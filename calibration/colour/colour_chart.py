@@ -82,8 +82,8 @@ def read_chart(frame: NDArray[np.uint8], layout: SheetLayout, intrinsics: Intrin
         raise InputError(
             f"the picture shows chart {label.patch_id}, but the PDF is of {layout.patch_id}: pass the printed PDF to --sheet"
         )
-    if label is not None and (other := label.other_size(layout)):
-        raise InputError(f"{other}: pass the printed PDF to --sheet")
+    if label is not None and (mismatch := label.other_size(layout)):
+        raise InputError(f"{mismatch}: pass the printed PDF to --sheet")
     if pose.px_per_cell < _LEAST_PX_PER_CELL:
         raise InputError(
             f"the chart is too small in the picture, {pose.px_per_cell:.1f} pixels per cell: come closer, until a cell has "
@@ -131,14 +131,14 @@ def _check_order(layout: SheetLayout, seen: NDArray[np.float64]) -> None:
 
 
 def _failure_reason(frame: NDArray[np.uint8], layout: SheetLayout, detector: cv2.aruco.ArucoDetector) -> str:
-    """The reason why no complete chart was found, in words."""
+    """Say why no complete chart was found."""
     grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
     markers, mirrored = (read_markers(detector, picture) for picture in (grey, cv2.flip(grey, 1)))
-    ids, wanted = set(markers), {marker.id for marker in layout.markers}
-    own = [markers[marker_id] for marker_id in ids & wanted]
-    if len(mirrored.keys() & wanted) > len(own):
+    ids, layout_ids = set(markers), {marker.id for marker in layout.markers}
+    own = [markers[marker_id] for marker_id in ids & layout_ids]
+    if len(mirrored.keys() & layout_ids) > len(own):
         return "the picture is mirrored: turn mirroring off in the camera's settings"
-    if len(own) == len(wanted):
+    if len(own) == len(layout_ids):
         return (
             "the markers do not fit this sheet: pass the printed PDF to --sheet, lay the sheet flat, and check the picture's "
             "aspect ratio"
@@ -148,7 +148,7 @@ def _failure_reason(frame: NDArray[np.uint8], layout: SheetLayout, detector: cv2
     if frame_blur_px(grey) > BLURRED_FRAME_PX:
         return _BLURRED
     if own:
-        return f"only {len(own)} of the chart's {len(wanted)} corner markers are visible: show the whole sheet"
+        return f"only {len(own)} of the chart's {len(layout_ids)} corner markers are visible: show the whole sheet"
     if set(marker_ids("board")) & ids or len(ids) > 8:
         return "this is the lens board: show the page with the colour chart"
     if ids:
@@ -157,7 +157,7 @@ def _failure_reason(frame: NDArray[np.uint8], layout: SheetLayout, detector: cv2
 
 
 def _cells(frame: NDArray[np.uint8], pose: SheetPose) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Median and variance of the linear light in the middle of each cell, (rows, columns, 3)."""
+    """Measure the median and variance of the linear light in the middle of each cell, (rows, columns, 3)."""
     layout = pose.layout
     rows, columns = layout.grid
     medians, variances = np.zeros((rows, columns, 3)), np.zeros((rows, columns, 3))
@@ -176,7 +176,7 @@ def _cells(frame: NDArray[np.uint8], pose: SheetPose) -> tuple[NDArray[np.float6
 
 
 def _noise(means: NDArray[np.float64], variances: NDArray[np.float64]) -> tuple[float, float]:
-    """Read and shot noise, from a non-negative linear fit of the variance over the light."""
+    """Estimate read and shot noise from a non-negative linear fit of the variance over the light."""
     light = means.ravel()
     (constant, slope), _ = nnls(np.column_stack([np.ones_like(light), light]), variances.ravel())
     return float(np.sqrt(constant)), float(np.sqrt(slope))

@@ -62,8 +62,8 @@ def _one_marker_blur_px(linear: NDArray[np.float32], pose: SheetPose, marker: Ma
     best = int(np.argmin(errors))
     sigma = float(_BLURS[best])
     if 0 < best < len(_BLURS) - 1:  # refine between the steps with a parabola
-        before, here, after = errors[best - 1 : best + 2]
-        sigma *= float(_BLUR_STEP ** (0.5 * (before - after) / (before - 2 * here + after)))
+        before, least, after = errors[best - 1 : best + 2]
+        sigma *= float(_BLUR_STEP ** (0.5 * (before - after) / (before - 2 * least + after)))
     corners = pose.to_pixels(marker.rect.corners_mm)
     module_px = float(np.sqrt(cv2.contourArea(corners))) / MARKER_MODULES
     return float(np.sqrt(max(0.0, (sigma * module_px) ** 2 - SAMPLING_VARIANCE_PX)))

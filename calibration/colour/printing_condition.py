@@ -232,7 +232,7 @@ def load_condition(name: str, intent: str | None = None) -> PrintingCondition:
     full = ALIASES.get(name, name)
     if full not in condition_names():
         raise unknown_name("printing condition", name, (*ALIASES, *condition_names()))
-    intents = [known for known in INTENTS if (full, known) in _shipped()]
+    intents = [candidate for candidate in INTENTS if (full, candidate) in _shipped()]
     if intent is not None and intent not in intents:
         raise unknown_name(f"rendering intent of {full}", intent, intents)
     return _shipped()[full, intent or intents[0]]

@@ -110,8 +110,8 @@ class LightProfile:
         ):
             raise ValueError("a light needs a name, paper that is not black, and as many seen colours as sent ones")
         checked = {"white": (red, green, blue), "frame_wh": (width, height), "shots": whole(value["shots"], 0, 10**9)}
-        given: dict[str, Any] = {**value, **checked, **pairs, **plain, **colours}
-        return cls(**given | {"map": ColourMap.from_dict(value["map"])})
+        arguments: dict[str, Any] = {**value, **checked, **pairs, **plain, **colours}
+        return cls(**arguments | {"map": ColourMap.from_dict(value["map"])})
 
     @property
     def gamut_share(self) -> float:
@@ -166,8 +166,8 @@ class RigProfile:
 
     def with_light(self, light: LightProfile) -> "RigProfile":
         """Return the profile with a light added; it replaces a light of the same name."""
-        kept = tuple(existing for existing in self.lights if existing.name != light.name)
-        return replace(self, lights=(*kept, light))
+        other_lights = tuple(existing for existing in self.lights if existing.name != light.name)
+        return replace(self, lights=(*other_lights, light))
 
     def save(self, path: Path) -> None:
         """Write the profile to a JSON file, atomically."""

@@ -81,7 +81,7 @@ def observe(frame: NDArray[np.uint8], pose: SheetPose) -> ChartShot | None:
 
 
 def _lattice(layout: SheetLayout) -> NDArray[np.float64]:
-    """Points of the patch in mm on the sheet, (3 * rows, 3 * columns, 2)."""
+    """Return the points of the patch in mm on the sheet, (3 * rows, 3 * columns, 2)."""
     rows, columns = (_PER_CELL * n for n in layout.grid)
     x = layout.patch.x_mm + (np.arange(columns) + 0.5) * layout.patch.width_mm / columns
     y = layout.patch.y_mm + (np.arange(rows) + 0.5) * layout.patch.height_mm / rows
@@ -91,7 +91,7 @@ def _lattice(layout: SheetLayout) -> NDArray[np.float64]:
 def _samples(
     frame: NDArray[np.uint8], pose: SheetPose, light: SmoothLight, points: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Linear light relative to the paper at points (H, W, 2) in mm on the sheet, (H, W, 3)."""
+    """Sample the linear light relative to the paper at points (H, W, 2) in mm on the sheet, (H, W, 3)."""
     at = pose.to_pixels(points.reshape(-1, 2)).reshape(points.shape)
     linear = LINEAR_LEVELS.astype(np.float32)[frame]
     observed = cv2.remap(linear, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
@@ -99,7 +99,7 @@ def _samples(
 
 
 def _unblurred(samples: NDArray[np.float64], sigma: float, around: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The colours of the cells (rows, columns, 3) from samples that a Gaussian blur of ``sigma`` cells has mixed.
+    """Recover the colours of the cells (rows, columns, 3) from samples that a Gaussian blur of ``sigma`` cells has mixed.
 
     The blur is separable and the patch is surrounded by one colour ``around`` (3,): paper, whose value is 1, or a sign's. So
     the deviations from it are mixed by one matrix from each side, and the damped pseudo-inverses of these matrices separate
@@ -112,7 +112,7 @@ def _unblurred(samples: NDArray[np.float64], sigma: float, around: NDArray[np.fl
 def _from_both_sides(
     down: NDArray[np.float64], values: NDArray[np.float64], across: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """``down`` (R, M) times each channel of ``values`` (M, N, 3) times ``across`` (K, N) transposed: (R, K, 3).
+    """Multiply ``down`` (R, M) by each channel of ``values`` (M, N, 3) and by ``across`` (K, N) transposed: (R, K, 3).
 
     Computed as two matrix products, because summing over both indices at once is hundreds of times slower.
     """
@@ -120,21 +120,21 @@ def _from_both_sides(
 
 
 def _unmixing(cells: int, sigma: float) -> NDArray[np.float64]:
-    """The damped (Tikhonov) pseudo-inverse of the mixing of a row of cells, (cells, samples)."""
+    """Compute the damped (Tikhonov) pseudo-inverse of the mixing of a row of cells, (cells, samples)."""
     left, values, right = np.linalg.svd(mixing(cells, _sampled(cells), sigma), full_matrices=False)
     damped = values / (values**2 + (_DAMPING * values[0]) ** 2)
     return (right.T * damped) @ left.T
 
 
 def _sampled(cells: int) -> NDArray[np.float64]:
-    """The sample positions along a row of cells, in cells from its edge."""
+    """Return the sample positions along a row of cells, in cells from its edge."""
     return (np.arange(_PER_CELL * cells) + 0.5) / _PER_CELL
 
 
 def _undamped(
     seen: NDArray[np.float64], sent: NDArray[np.uint8], sigma: float, around: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Cells (rows, columns, 3), linear, with the contrast restored that the damping removed.
+    """Restore the contrast that the damping removed from cells (rows, columns, 3), linear.
 
     The loss is estimated from the printed colours: a smooth function of each cell's own colour is mixed and unmixed like the
     samples, and the contrast that it loses is added to the observed colours. This repeats until it converges.
@@ -151,7 +151,7 @@ def _undamped(
 
 
 def _unsmeared(seen: NDArray[np.float64], sent: NDArray[np.uint8], level: float) -> NDArray[np.float64]:
-    """Cells (rows, columns, 3) with the chroma that leaked from neighbouring cells replaced by their own.
+    """Replace the chroma that leaked into cells (rows, columns, 3) from neighbouring ones by their own.
 
     The leakage is estimated from the printed colours: a smooth function of each cell's own colour predicts its chroma, and a
     linear fit gives the shares of the cell and of the rings of cells around it. ``level`` is the paper's white in the frame.
@@ -169,7 +169,7 @@ def _unsmeared(seen: NDArray[np.float64], sent: NDArray[np.uint8], level: float)
 
 
 def _ring_mean(values: NDArray[np.float64], radius: int) -> NDArray[np.float64]:
-    """The mean over the cells at Chebyshev distance ``radius``; paper, outside the patch, is 0."""
+    """Return the mean over the cells at Chebyshev distance ``radius``; paper, outside the patch, is 0."""
     outer, inner = (2 * radius + 1) ** 2, (2 * radius - 1) ** 2
     whole, within = (
         cv2.boxFilter(values, -1, (2 * r + 1,) * 2, normalize=False, borderType=cv2.BORDER_CONSTANT) if r else values

@@ -54,31 +54,31 @@ def fit_toned(
     The errors are differences in CIELAB, weighted as in CIE94 by the colour seen, whose minimum is close to CIEDE2000's; the
     larger ``ridge`` is, the less saturation changes.
     """
-    terms, wanted = toned_terms(linear), lab(seen)
-    axes = _perceived_axes(wanted)
+    terms, target_lab = toned_terms(linear), lab(seen)
+    axes = _perceived_axes(target_lab)
     start = np.zeros((TERMS, 3))
     start[1:4] = np.linalg.lstsq(terms[:, 1:4], srgb_to_linear(seen), rcond=None)[0]
     penalties = np.zeros((TERMS, 3))
     penalties[0], penalties[4:] = 1 / _OFFSET_SPREAD, ridge
 
     def errors(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Residuals (K, R) of K sets of numbers."""
+        """Compute the residuals (K, R) of K sets of numbers."""
         tables, bends = numbers[:, :-2].reshape(-1, TERMS, 3), numbers[:, -2:]
         # Not clipped at white, where a colour that is too light would have no gradient.
         coded = linear_to_srgb(np.maximum(terms @ tables, _DARKEST))
         predicted = bent(coded, (bends[:, :1, None], bends[:, 1:, None]))
-        off = np.einsum("kni,nji->knj", lab(predicted) - wanted, axes)
+        off = np.einsum("kni,nji->knj", lab(predicted) - target_lab, axes)
         rows = len(numbers)
         return np.hstack([off.reshape(rows, -1), bends / _BEND_SPREAD, (penalties * tables).reshape(rows, -1)])
 
     def jacobian(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
-        """All differences in one batch, many times faster than one by one."""
+        """Compute all differences in one batch, many times faster than one by one."""
         moved = errors(np.vstack([numbers, numbers + _DIFFERENCE * np.eye(numbers.size)]))
         return np.asarray((moved[1:] - moved[0]).T / _DIFFERENCE)
 
     limits = np.r_[np.full(start.size, np.inf), np.full(2, STEEPEST_BEND)]
     first = np.r_[start.ravel(), np.zeros(2)]
-    found = least_squares(
+    solution = least_squares(
         lambda numbers: errors(numbers[None])[0],
         first,
         jacobian,
@@ -86,11 +86,11 @@ def fit_toned(
         x_scale=0.1,
         max_nfev=_STEPS,
     ).x
-    return found[:-2].reshape(TERMS, 3), (float(found[-2]), float(found[-1]))
+    return solution[:-2].reshape(TERMS, 3), (float(solution[-2]), float(solution[-1]))
 
 
 def _perceived_axes(colours: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Matrices (N, 3, 3): differences from CIELAB colours (N, 3) to lightness, chroma and hue, weighted as by CIE94."""
+    """Build matrices (N, 3, 3): differences from CIELAB colours (N, 3) to lightness, chroma and hue, weighted as by CIE94."""
     chroma, hue = np.hypot(colours[:, 1], colours[:, 2]), np.arctan2(colours[:, 2], colours[:, 1])
     axes = np.zeros((len(colours), 3, 3))
     axes[:, 0, 0] = 1

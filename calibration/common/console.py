@@ -81,12 +81,12 @@ def progress_bar(description: str) -> Iterator[ProgressBar]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextColumn, TimeRemainingColumn
     from rich.text import Text
 
-    shown: list[Text] = []
+    pictures: list[Text] = []
 
     class WithPicture(Progress):
         def get_renderables(self) -> Iterable[RenderableType]:
             yield from super().get_renderables()
-            yield from shown
+            yield from pictures
 
     class Count(MofNCompleteColumn):
         def render(self, task: Task) -> Text:
@@ -102,7 +102,7 @@ def progress_bar(description: str) -> Iterator[ProgressBar]:
     )
     silent = not console.is_terminal or verbosity() is Verbosity.QUIET
     with WithPicture(*columns, console=console, disable=silent, transient=True) as progress:
-        yield ProgressBar(progress, description, shown)
+        yield ProgressBar(progress, description, pictures)
 
 
 def cells_in_text(cells: "NDArray[np.uint8]") -> "Text":
@@ -172,8 +172,8 @@ def _print_list(console: "Console", headings: Sequence[str], rows: Iterable[Sequ
 
     for row in rows:
         console.print(Text(row[0], "bold"), soft_wrap=True)
-        said = "; ".join(f"{heading}: {text}" for heading, text in zip(headings[1:], row[1:], strict=True) if text)
-        console.print(Padding(Text(said), (0, 0, 0, 2)))
+        details = "; ".join(f"{heading}: {text}" for heading, text in zip(headings[1:], row[1:], strict=True) if text)
+        console.print(Padding(Text(details), (0, 0, 0, 2)))
 
 
 def say(line: str) -> None:

@@ -178,12 +178,12 @@ def require_unclaimed(folder: Path) -> None:
         os.close(handle)
 
 
-def _lock(handle: int, taken: str) -> None:
-    """Lock an open folder, where its file system has locks; ``taken`` is the error's text if another process has locked it."""
+def _lock(handle: int, refusal: str) -> None:
+    """Lock an open folder, where its file system has locks; ``refusal`` is the error's text if another process has it."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise InputError(taken) from error
+        raise InputError(refusal) from error
     except OSError:
         pass  # as on some network file systems
 

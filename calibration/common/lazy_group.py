@@ -13,8 +13,8 @@ from calibration.common.console import Verbosity, set_verbosity
 
 
 def _be(level: Verbosity) -> Any:
-    def set_level(_context: click.Context, _: click.Parameter, given: bool) -> None:
-        if not given:
+    def set_level(_context: click.Context, _: click.Parameter, is_given: bool) -> None:
+        if not is_given:
             return
         set_verbosity(level)
         if level is Verbosity.VERBOSE:
@@ -26,11 +26,11 @@ def _be(level: Verbosity) -> Any:
 
 def verbosity_options() -> list[click.Option]:
     """Build the options --quiet and --verbose, which every command has."""
-    said = {Verbosity.QUIET: "Print only results and errors.", Verbosity.VERBOSE: "Also print what libraries say."}
+    texts = {Verbosity.QUIET: "Print only results and errors.", Verbosity.VERBOSE: "Also print what libraries say."}
     names = {Verbosity.QUIET: ("-q", "--quiet"), Verbosity.VERBOSE: ("-v", "--verbose")}
     return [
         click.Option(names[level], is_flag=True, expose_value=False, callback=_be(level), help=words)
-        for level, words in said.items()
+        for level, words in texts.items()
     ]
 
 
@@ -46,8 +46,8 @@ class GroupedCommand(click.Command):
         """Write the options, group by group."""
         named = {name for names in self.groups.values() for name in names}
         parameters = {str(parameter.name): parameter for parameter in self.get_params(ctx)}
-        others = [name for name in parameters if name not in named]
-        for title, names in {**self.groups, "Other options": others}.items():
+        other_names = [name for name in parameters if name not in named]
+        for title, names in {**self.groups, "Other options": other_names}.items():
             options = [parameters[name] for name in names if isinstance(parameters[name], click.Option)]
             records = [option.get_help_record(ctx) for option in options]
             with formatter.section(title):

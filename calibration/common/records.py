@@ -155,9 +155,9 @@ class Record(RecordPart):
 
 def _in_words(error: ValidationError) -> str:
     """Describe the first error: the field, the expected value and the actual one."""
-    first, *others = error.errors(include_url=False)
+    first, *other_errors = error.errors(include_url=False)
     field = ".".join(map(str, first["loc"])) or "the file"
-    more = f" (and {len(others)} more)" if others else ""
+    more = f" (and {len(other_errors)} more)" if other_errors else ""
     if first["type"] == "missing":
         return f"{field} is missing{more}"
     if first["type"] == "extra_forbidden":

@@ -132,7 +132,7 @@ def declared_names(package: str, group: str) -> tuple[str, ...]:
 
 
 def _names_in(file: Path) -> Iterator[str]:
-    """The values given to ``name`` in the bodies of a module's classes."""
+    """Yield the values given to ``name`` in the bodies of a module's classes."""
     for node in ast.parse(file.read_text(encoding="utf-8")).body:
         for statement in node.body if isinstance(node, ast.ClassDef) else ():
             if (

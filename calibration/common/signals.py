@@ -61,8 +61,8 @@ def finishing() -> Iterator[None]:
 
     with _answered(note, own):
         yield
-    for asked, frame in put_off[:1]:
-        own[signal.Signals(asked)](asked, frame)
+    for number, frame in put_off[:1]:
+        own[signal.Signals(number)](number, frame)
 
 
 @contextmanager
@@ -83,8 +83,8 @@ def exit_code(error: BaseException) -> int:
 
 
 def _end(number: int, _: FrameType | None) -> None:
-    for other in _ASKED:
-        signal.signal(other, signal.SIG_IGN)
+    for end_signal in _ASKED:
+        signal.signal(end_signal, signal.SIG_IGN)
     _leave_closed_terminal()
     raise Terminated(number)
 

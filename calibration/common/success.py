@@ -117,12 +117,12 @@ def judge(
         least: the threshold of the detector.
     """
     sure = [box for box in boxes if box.score >= least]
-    there = sure if object_xyxy is None else [box for box in sure if is_on(box.xyxy, object_xyxy)]
-    counted = {box.label for box in (sure if aim.scope == "image" else there)}
+    object_boxes = sure if object_xyxy is None else [box for box in sure if is_on(box.xyxy, object_xyxy)]
+    counted = {box.label for box in (sure if aim.scope == "image" else object_boxes)}
     lost = None if aim.own is None else aim.own not in counted
     hidden = relabelled = None
     if lost is not None and object_xyxy is not None:
-        another = any(box.label != aim.own for box in there)
+        another = any(box.label != aim.own for box in object_boxes)
         hidden, relabelled = lost and not another, lost and another
     if aim.target is None:
         return Outcome(lost, hidden, relabelled, None)

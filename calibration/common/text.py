@@ -31,15 +31,15 @@ def without_password(address: str) -> str:
 
     Also what cameras put into the path or the query, such as ``user=admin&password=…``.
     """
-    scheme, mark, rest = address.partition("://")
+    scheme, mark, location = address.partition("://")
     if not mark:
         return address
-    host, slash, path = rest.partition("/")
+    host, slash, path = location.partition("/")
     _, colon, port = host.rpartition(":")
     if "@" not in host and colon and not _PORT.fullmatch(port):  # a password with a slash
-        before, at, _ = re.split("[?#]", rest, maxsplit=1)[0].rpartition("@")
+        before, at, _ = re.split("[?#]", location, maxsplit=1)[0].rpartition("@")
         if at:
-            host, slash, path = rest[len(before) :].partition("/")
+            host, slash, path = location[len(before) :].partition("/")
     _, at, host = host.rpartition("@")
     return f"{scheme}{mark}{_HIDDEN if at else ''}{at}" + _SECRET.sub(rf"\1={_HIDDEN}", f"{host}{slash}{path}")
 

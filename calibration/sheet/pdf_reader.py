@@ -75,10 +75,10 @@ def rasterise_sheet(path: Path, layout: SheetLayout, first_page: int, dpi: float
         left, right, top, bottom = (round(at * per_mm) for at in (part.x_mm, part.right_mm, part.y_mm, part.bottom_mm))
         x = round((tile.at_mm[0] + part.x_mm - tile.printed.x_mm) * per_mm)
         y = round((tile.at_mm[1] + part.y_mm - tile.printed.y_mm) * per_mm)
-        place, shown = glued[top:bottom, left:right], page[y : y + bottom - top, x : x + right - left]
-        if min(left, top, x, y) < 0 or shown.shape != place.shape:
+        place, pixels = glued[top:bottom, left:right], page[y : y + bottom - top, x : x + right - left]
+        if min(left, top, x, y) < 0 or pixels.shape != place.shape:
             raise InputError(f"page {first_page + number + 1} of {path} is not what its layout says; {_CURE}")
-        place[:] = shown
+        place[:] = pixels
     return glued
 
 

@@ -117,9 +117,9 @@ def plan_on_sign(
         InputError: if cells are below 1 mm, the patch extends over the edge of the sign, or the sign is too large for the
             page.
     """
-    both = together(carrier, grid, share, at)
-    side_mm = size_mm * both.side
-    left, top, width, height = (length * side_mm for length in both.patch)
+    arrangement = together(carrier, grid, share, at)
+    side_mm = size_mm * arrangement.side
+    left, top, width, height = (length * side_mm for length in arrangement.patch)
     cell_mm = width / grid[1]
     if cell_mm < SMALLEST_CELL_MM:
         least = math.ceil(size_mm * SMALLEST_CELL_MM / cell_mm)
@@ -130,15 +130,15 @@ def plan_on_sign(
     try:
         around = plan_sheet(side_mm, (1, 1), paper, poster=False)
     except InputError as error:
-        if both.side == 1:
+        if arrangement.side == 1:
             raise
-        largest = int(largest_on_page_mm((1, 1), paper) / both.side)
+        largest = int(largest_on_page_mm((1, 1), paper) / arrangement.side)
         raise InputError(
             f"a {carrier.name} sign of {size_mm:g} mm and a patch beside it do not fit on {paper.upper()}; the largest size "
             f"is {largest} mm: choose a smaller --size or a larger --paper"
         ) from error
     x, y = around.patch.x_mm, around.patch.y_mm
-    own = Rect(x + both.sign[0] * side_mm, y + both.sign[1] * side_mm, size_mm, size_mm)
+    own = Rect(x + arrangement.sign[0] * side_mm, y + arrangement.sign[1] * side_mm, size_mm, size_mm)
     place = Rect(x + left, y + top, width, height)
     return replace(around, grid=grid, patch=place, carrier=carrier.name, carrier_rect=own)
 
@@ -160,7 +160,7 @@ def largest_on_page_mm(grid: tuple[int, int], paper: str, cut: str = "sheet", bl
 def _on_one_page(
     page_mm: tuple[float, float], cell_mm: float, grid: tuple[int, int], cut: str, bleed: float
 ) -> SheetLayout | None:
-    """A page with all parts centred above the bottom ruler and beside the left one; None if no marker size fits."""
+    """Lay out a page with all parts centred above the bottom ruler and beside the left one; None if no marker size fits."""
     longest = cell_mm * max(grid)
     smallest, largest = _MARKER_MM
     for marker_mm in np.arange(min(largest, max(smallest, 0.2 * longest)), smallest - 1e-9, -0.5):
@@ -192,7 +192,7 @@ def _on_many_pages(
 
 
 def _framed(marker_mm: float, cell_mm: float, grid: tuple[int, int], cut: str, bleed: float) -> SheetLayout:
-    """The patch with its white border, markers above and below its corners, and the label beside the lower left marker."""
+    """Frame a patch with its white border, markers above and below its corners, and the label beside the lower left marker."""
     m = marker_mm
     quiet, gap = m / 6, m / 3  # one and two modules
     width, height = cell_mm * grid[1], cell_mm * grid[0]
@@ -237,7 +237,7 @@ def _with_rulers(layout: SheetLayout, page_mm: tuple[float, float]) -> SheetLayo
 
 
 def _fits(layout: SheetLayout, outer: Rect) -> bool:
-    """Whether all parts are inside the printable area and clear of the rulers and the header."""
+    """Tell whether all parts are inside the printable area and clear of the rulers and the header."""
     width, height = layout.page_mm
     printable = Rect(0, 0, width, height).grown(-MARGIN_MM + 1e-6)
     header = Rect(MARGIN_MM, MARGIN_MM, width - 2 * MARGIN_MM, _HEADER_MM)

@@ -139,10 +139,10 @@ def sign(name: str) -> Sign:
     Raises:
         InputError: if there is no such sign.
     """
-    wanted = sign_name(name)
-    if wanted is None:
+    key = sign_name(name)
+    if key is None:
         raise unknown_name("sign", name, SIGNS)
-    return SIGNS[wanted]()
+    return SIGNS[key]()
 
 
 def sign_name(text: str) -> str | None:
@@ -242,7 +242,7 @@ def _disc(x: float, y: float, radius: float) -> Points:
 
 
 def _regular(corners: int, first: float) -> Points:
-    """A regular polygon, as large as fits in the unit square."""
+    """Build a regular polygon, as large as fits in the unit square."""
     turn = first + 2 * np.pi * np.arange(corners) / corners
     ring = np.column_stack([np.cos(turn), np.sin(turn)])
     return 0.5 + 0.5 * ring / np.abs(ring).max()
@@ -255,13 +255,13 @@ def _about_middle(points: Points, by: float) -> Points:
 def _arc(
     x: float, y: float, radius_x: float, radius_y: float, begin_deg: float, end_deg: float
 ) -> list[tuple[float, float]]:
-    """Points along an ellipse, from 0 degrees on the right clockwise."""
+    """Return points along an ellipse, from 0 degrees on the right clockwise."""
     turns = np.radians(np.linspace(begin_deg, end_deg, 13))
     return [(x + radius_x * math.cos(turn), y + radius_y * math.sin(turn)) for turn in turns]
 
 
 def _stroke(points: Sequence[tuple[float, float]], width: float) -> list[Points]:
-    """A polyline of ``width`` with round caps and joins."""
+    """Build a polyline of ``width`` with round caps and joins."""
     parts = [_disc(x, y, width / 2) for x, y in points]
     for (x, y), (x_to, y_to) in pairwise(points):
         length = math.hypot(x_to - x, y_to - y)

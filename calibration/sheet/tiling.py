@@ -38,7 +38,7 @@ def cut_into_tiles(layout: SheetLayout, paper_mm: tuple[float, float]) -> tuple[
 
 
 def _letters(number: int) -> str:
-    """A … Z, AA, AB …"""
+    """Name a row of tiles: A … Z, AA, AB …"""
     name = ""
     number += 1
     while number:
@@ -48,7 +48,7 @@ def _letters(number: int) -> str:
 
 
 def _seams(layout: SheetLayout, axis: int, paper_mm: float) -> list[float]:
-    """The cut positions along one axis, including the two edges of the poster; empty if it cannot be cut.
+    """Find the cut positions along one axis, including the two edges of the poster; empty if it cannot be cut.
 
     Cells are cut into as few parts as save the most pages, or into more where seams would run through markers.
     """
@@ -60,14 +60,14 @@ def _seams(layout: SheetLayout, axis: int, paper_mm: float) -> list[float]:
     best = _cut(layout, axis, room, pieces)
     while (not best or len(best) - 1 > fewest) and layout.cell_mm / (pieces + 1) >= LEAST_PART_MM:
         pieces += 1
-        other = _cut(layout, axis, room, pieces)
-        if other and (not best or len(other) < len(best)):
-            best = other
+        candidate = _cut(layout, axis, room, pieces)
+        if candidate and (not best or len(candidate) < len(best)):
+            best = candidate
     return best
 
 
 def _cut(layout: SheetLayout, axis: int, room: float, pieces: int) -> list[float]:
-    """The cut positions along one axis for cells that may be cut into so many pieces; empty if there are none."""
+    """Find the cut positions along one axis for cells that may be cut into so many pieces; empty if there are none."""
     total, cell = layout.page_mm[axis], layout.cell_mm
     start = (layout.patch.x_mm, layout.patch.y_mm)[axis]
     count = layout.grid[1 - axis] * pieces
@@ -79,7 +79,7 @@ def _cut(layout: SheetLayout, axis: int, room: float, pieces: int) -> list[float
 
 
 def _fewest(places: Sequence[float], room: float) -> list[float]:
-    """A path from the first to the last place whose steps fit a page, with the fewest and most even steps."""
+    """Find a path from the first to the last place whose steps fit a page, with the fewest and most even steps."""
     best: list[tuple[int, float, int]] = [(0, 0.0, 0)]  # per place: steps so far, sum of their squares, previous place
     for i in range(1, len(places)):
         reach = room if i == len(places) - 1 else room - OVERLAP_MM  # the last page needs no overlap

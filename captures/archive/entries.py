@@ -107,8 +107,8 @@ def list_entries(folders: Iterable[Path] = ()) -> list[Entry]:
         if not root.is_dir():
             raise InputError(f"no folder {root}; give a folder of runs or sessions")
     roots = roots or [root for root in (RUNS_FOLDER, SESSIONS_FOLDER) if root.is_dir()]
-    found = {folder.resolve(): folder for root in roots for folder in _found(root, _DEEPEST)}
-    return sorted((read_entry(folder) for folder in found.values()), key=lambda entry: entry.changed, reverse=True)
+    by_path = {folder.resolve(): folder for root in roots for folder in _found(root, _DEEPEST)}
+    return sorted((read_entry(folder) for folder in by_path.values()), key=lambda entry: entry.changed, reverse=True)
 
 
 def read_entry(folder: Path) -> Entry:

@@ -41,7 +41,7 @@ def short_rate(rate: Rate | None) -> str:
 
 
 def _card(entry: Entry, base: Path) -> dict[str, Any]:
-    """What the page shows of an entry, and sorts by."""
+    """Return what the page shows of an entry, and sorts by."""
     digital, camera, control = (rate.rate if rate else None for rate in (entry.digital, entry.camera, entry.control))
     aim = f"“{entry.target}” first" if entry.measure == "target" else MEASURES.get(entry.measure, "")
     return {
@@ -70,7 +70,7 @@ def _card(entry: Entry, base: Path) -> dict[str, Any]:
 
 
 def _thumbnail(picture: Path | None) -> str | None:
-    """A data URL of at most ``_SIDE_PX`` a side; None if there is no readable picture."""
+    """Return a data URL of at most ``_SIDE_PX`` a side; None if there is no readable picture."""
     if picture is None:
         return None
     try:

@@ -89,9 +89,9 @@ def _check_sizes(members: list[zipfile.ZipInfo], file: Path, into: Path) -> None
     if largest is None:
         raise InputError(f"{file} is empty; export it again")
     total = sum(info.file_size for info in members)
-    what = f"{largest.filename} in {file}"
+    member = f"{largest.filename} in {file}"
     for words, size, packed, most in (
-        (what, largest.file_size, largest.compress_size, _LARGEST_FILE_BYTES),
+        (member, largest.file_size, largest.compress_size, _LARGEST_FILE_BYTES),
         (f"all of {file}", total, file.stat().st_size, _LARGEST_BYTES),
     ):
         if size > most:
@@ -172,8 +172,8 @@ def _record_in_zip(
         run = (folder / record.run).resolve()
         owner = run if run.is_dir() else run.parent
         if kind_of(owner) == "run":
-            there = _pack(owner, archive, packed, say)
-            changes["run"] = os.path.relpath(f"{there}/{run.relative_to(owner).as_posix()}", name)
+            run_name = _pack(owner, archive, packed, say)
+            changes["run"] = os.path.relpath(f"{run_name}/{run.relative_to(owner).as_posix()}", name)
     if record.sheet is not None:
         sheet = (folder / record.sheet).resolve()
         if sheet.is_file():
@@ -187,7 +187,7 @@ def _record_in_zip(
 
 
 def _files(folder: Path, say: Callable[[str], None]) -> Iterator[Path]:
-    """The files of a folder.
+    """Yield the files of a folder.
 
     What a link leads to elsewhere is not the folder's, and links to folders in it repeat what is there.
     """
@@ -202,7 +202,7 @@ def _files(folder: Path, say: Callable[[str], None]) -> Iterator[Path]:
 
 
 def _checked(info: zipfile.ZipInfo, file: Path) -> PurePosixPath:
-    """The path of a member, which must be that of a file in ``runs/NAME`` or ``sessions/NAME``."""
+    """Return the path of a member, which must be that of a file in ``runs/NAME`` or ``sessions/NAME``."""
     path = PurePosixPath(info.filename)
     tops = (RUNS_FOLDER.name, SESSIONS_FOLDER.name)
     if path.is_absolute() or ".." in path.parts or len(path.parts) < 3 or path.parts[0] not in tops:

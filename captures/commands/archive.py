@@ -79,8 +79,8 @@ def tag(folder: Path, tags: tuple[str, ...], removed: tuple[str, ...]) -> None:
     """
     from captures.archive.entries import read_tags, write_tags
 
-    there = write_tags(folder, tags, removed) if tags or removed else read_tags(folder)
-    click.echo(", ".join(there) if there else "no tags")
+    current_tags = write_tags(folder, tags, removed) if tags or removed else read_tags(folder)
+    click.echo(", ".join(current_tags) if current_tags else "no tags")
     say_next("gallery")
 
 

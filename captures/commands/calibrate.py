@@ -181,11 +181,11 @@ def calibrate_colour(
 
     rig = open_rig(profile)
     if from_session is not None:
-        given = given_options(context)
+        given_names = given_options(context)
         for name in ("source", "sheet", "shots"):
-            if name in given:
+            if name in given_names:
                 raise InputError(f"--{name} films a chart, so it cannot be given with --from-session; omit one of them")
-        lights, measured_on = colours_of_session(from_session, light if "light" in given else None)
+        lights, measured_on = colours_of_session(from_session, light if "light" in given_names else None)
         say(f"colours measured on {measured_on} of {from_session}")
     else:
         lights, scale = _film_chart(source, sheet, rig, light, shots, headless, port)
@@ -214,10 +214,10 @@ def _film_chart(
     if layout.cells is None:
         raise InputError(f"{sheet} contains no colours; print it again with `physpatch calibrate sheet`")
     with _filming(source, headless, port, sheet, layout) as (frames, on_look):
-        wanted = shots if frames.live or not Path(source).is_dir() else None
-        taken, refused = collect_shots(frames, layout, rig.intrinsics, wanted=wanted, on_look=on_look)
+        count = shots if frames.live or not Path(source).is_dir() else None
+        chart_shots, refused = collect_shots(frames, layout, rig.intrinsics, wanted=count, on_look=on_look)
     _say_refused("picture", refused.most_common())
-    return [LightProfile.fit(light, layout.cells, taken)], print_scale(rig, sheet)
+    return [LightProfile.fit(light, layout.cells, chart_shots)], print_scale(rig, sheet)
 
 
 def _show_fitted(profile: Path, fitted: "LightProfile", picture: Path) -> None:

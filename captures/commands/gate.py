@@ -56,12 +56,12 @@ def gate(
         if missing:
             raise InputError(f"{folder} has no results of {', '.join(sorted(missing))}")
         result = result.changed(models=[model for model in result.models if model.model in models])
-    asked: dict[Bound, float | None] = {
+    limits: dict[Bound, float | None] = {
         "target_first": max_target_first,
         "made_wrong": max_made_wrong,
         "accuracy_drop": max_accuracy_drop,
     }
-    cases = judge_result(result, {name: most for name, most in asked.items() if most is not None})
+    cases = judge_result(result, {name: most for name, most in limits.items() if most is not None})
     if junit is not None:
         write_junit(junit, result, cases)
     if json_out != "-":

@@ -67,14 +67,14 @@ _GROUPS = {
 }
 
 
-def _to_resume(session: Path, given: set[str]) -> "Earlier":
+def _to_resume(session: Path, given_names: set[str]) -> "Earlier":
     """Read a session that is to be continued.
 
     Raises:
         InputError: if it cannot be resumed, or an option is given that belongs to a new session.
     """
     for name, option in _NOT_TO_RESUME.items():
-        if name in given:
+        if name in given_names:
             raise InputError(f"--resume continues {session} as it was filmed; omit {option}")
     from captures.session.resumption import Earlier
 
@@ -85,8 +85,8 @@ def _camera_of(earlier: "Earlier") -> "CameraSettings":
     """Return the camera's settings of a session, what was locked as its last frame had it."""
     from captures.sources.camera_settings import CameraSettings
 
-    told = next((row.camera for row in reversed(earlier.rows) if row.camera), "{}")
-    return CameraSettings(earlier.record.camera).held(json.loads(told))
+    settings_json = next((row.camera for row in reversed(earlier.rows) if row.camera), "{}")
+    return CameraSettings(earlier.record.camera).held(json.loads(settings_json))
 
 
 @click.command(cls=GroupedCommand, groups=_GROUPS)
@@ -249,17 +249,17 @@ def live(
         refuse_settings,
     )
 
-    given = given_options(context)
+    given_names = given_options(context)
     if resume is not None:
-        earlier = _to_resume(resume, given)
+        earlier = _to_resume(resume, given_names)
         record = earlier.record
-        source = source if "source" in given else record.source or source
+        source = source if "source" in given_names else record.source or source
         if lacks_password(source):
             raise InputError("the password of the session's camera was not recorded; give --source with it")
-        camera = camera if "camera" in given else _camera_of(earlier)
+        camera = camera if "camera" in given_names else _camera_of(earlier)
     if scene is not None and source != RENDERED:
         raise InputError(f"--scene {scene} is for --source {RENDERED}; pass both")
-    if "camera" in given:
+    if "camera" in given_names:
         refuse_settings(source, camera)
     if source not in (VIRTUAL, RENDERED, PHONE):
         find_kind(source, camera)  # a missing file is said before a missing display
@@ -270,13 +270,13 @@ def live(
         )
     of_rig = source in (VIRTUAL, RENDERED)
     for option in ("clips", "frames_per_clip", "seed"):
-        if option in given and not of_rig:
+        if option in given_names and not of_rig:
             raise InputError(f"--{option.replace('_', '-')} is for --source {VIRTUAL} or {RENDERED}; omit it")
-    if of_rig and "profile" in given:
+    if of_rig and "profile" in given_names:
         raise InputError(f"--profile is for a camera; {source} has a lens of its own and prints to scale: omit it")
-    if of_rig and "hfov_deg" in given:
+    if of_rig and "hfov_deg" in given_names:
         raise InputError(f"--hfov is for a camera whose lens was not measured; {source} has a lens of its own: omit it")
-    if "hfov_deg" in given and "profile" in given:
+    if "hfov_deg" in given_names and "profile" in given_names:
         raise InputError("--hfov is for a camera whose lens was not measured; the profile has it: omit one of them")
     folder = find_run(run) if run or LATEST.exists() else None
     lan = lan or source == PHONE
@@ -295,8 +295,8 @@ def live(
         if resume is None:
             request = SessionRequest(**asked)
         else:
-            request = resumed_request(resume, record, {name: asked[name] for name in asked.keys() & given}, asked)
-        shown, config = prepare_session(
+            request = resumed_request(resume, record, {name: asked[name] for name in asked.keys() & given_names}, asked)
+        frame_source, config = prepare_session(
             request,
             session,
             frames,
@@ -306,8 +306,8 @@ def live(
             source=without_password(source),
             camera=camera.asked,
         )
-        record_session(shown, config, session, viewers, resume=resume is not None)
-    if resume is not None and not shown.live and SessionRecord.of(session).frames == record.frames:
+        record_session(frame_source, config, session, viewers, resume=resume is not None)
+    if resume is not None and not frame_source.live and SessionRecord.of(session).frames == record.frames:
         say(
             f"nothing new was filmed: the session has all frames of {source}; add files to it, or give another --source"
         )

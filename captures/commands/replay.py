@@ -58,17 +58,17 @@ def replay(context: click.Context, /, session: Path, json_out: str | None, out: 
     from captures.workflows.session_start import prepare_session
 
     filmed, target = RecordedSession.open(session), out or new_session_folder()
-    given = {name: asked[name] for name in asked.keys() & given_options(context)}
-    frames = RecordedFrames(filmed, same_regions="region" not in given)
+    given_settings = {name: asked[name] for name in asked.keys() & given_options(context)}
+    frames = RecordedFrames(filmed, same_regions="region" not in given_settings)
     source, config = prepare_session(
-        reanalysis_request(filmed, given),
+        reanalysis_request(filmed, given_settings),
         target,
         frames,
         attended=False,
         print_run=Workflows.of(context).print_run,
         say=say,
     )
-    config = reanalysis_config(config, filmed, frames, target, given)
+    config = reanalysis_config(config, filmed, frames, target, given_settings)
     record_session(source, config, target)
     if json_out != "-":
         click.echo(f"analysed again: {frames.reanalysis(str(session)).in_words}")

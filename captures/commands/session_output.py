@@ -42,8 +42,8 @@ def record_session(
     if config.max_frames is not None:
         counts.append(config.max_frames)
     with progress_bar("frames") as bar:
-        shown = [TerminalViewer(bar, min(counts, default=None), alone=not viewers), *viewers]
-        run_session(source, config, session, viewers=shown, resume=resume)
+        all_viewers = [TerminalViewer(bar, min(counts, default=None), alone=not viewers), *viewers]
+        run_session(source, config, session, viewers=all_viewers, resume=resume)
         for model in (config.classifier, config.detector):
             if model is not None and model.queries is not None:
                 bar.say(model.queries.words(model.name))

@@ -131,8 +131,8 @@ def measure_gap(
     captured = [filmed for filmed in tally.observations(victim.name, measure, "patch") if filmed.weight > 0]
     real = {filmed.cell for filmed in captured}
     background, frames = _background(session, victim.name, real)
-    views = [ReplayView.of(shown, shot, _colours(measured, shown.row.light), victim) for shown, shot in frames]
-    rows = [shown.row for shown, _ in frames]
+    views = [ReplayView.of(frame, shot, _colours(measured, frame.row.light), victim) for frame, shot in frames]
+    rows = [frame.row for frame, _ in frames]
     if not views:
         raise UnmeasurableError(
             f"no kept frame shows the {background} sheet at a pose at which the patch was shown and the model was right; "
@@ -198,7 +198,7 @@ def _measure(session: RecordedSession, victim: Victim) -> str:
 def _background(
     session: RecordedSession, model: str, units: Collection[Hashable]
 ) -> tuple[str, list[tuple[Shown, ChartShot]]]:
-    """The harmless sheet that is best to draw over, and frames of these units in which it can be measured.
+    """Find the harmless sheet that is best to draw over, and frames of these units in which it can be measured.
 
     They are spread over the units, and no more are decoded than are replayed: a picture takes several megabytes.
     """
@@ -211,18 +211,18 @@ def _background(
         measurable: list[tuple[Shown, ChartShot]] = []
         of_sheet = [row for row in session.rows if row.model == model and row.condition == condition]
         counted = [row for row in of_sheet if session.tally.unit(row) in units]
-        for shown in session.shown(model, condition, _spread(counted, session.tally)):
+        for frame in session.shown(model, condition, _spread(counted, session.tally)):
             located += 1
-            shot = observe(shown.picture, shown.pose)
+            shot = observe(frame.picture, frame.pose)
             if shot is not None:
-                measurable.append((shown, shot))
+                measurable.append((frame, shot))
             if len(measurable) == MOST_VIEWS:
                 break
         if measurable:
-            return condition, sorted(measurable, key=lambda found: found[0].row.frame)
-        for shown in session.shown(model, condition, (row for row in of_sheet if session.tally.unit(row) not in units)):
+            return condition, sorted(measurable, key=lambda pair: pair[0].row.frame)
+        for frame in session.shown(model, condition, (row for row in of_sheet if session.tally.unit(row) not in units)):
             located += 1
-            if observe(shown.picture, shown.pose) is not None:  # it can be measured, but not where it counts
+            if observe(frame.picture, frame.pose) is not None:  # it can be measured, but not where it counts
                 return condition, []
     if not located:
         raise UnmeasurableError("no kept frame shows a sheet; record with --keep key or --keep all")
@@ -243,18 +243,18 @@ def _spread(rows: Iterable[FrameRow], tally: Tally) -> Iterator[FrameRow]:
 
 
 def _colours(profile: RigProfile, light: str | None) -> ColourMap | None:
-    """The colour map of that light, or else of the first."""
+    """Return the colour map of that light, or else of the first."""
     lights = [measured for measured in profile.lights if measured.name == light] or list(profile.lights)
     return lights[0].map if lights else None
 
 
 def _patch_area(config: TrainConfig) -> float | None:
-    """The patch's share of the image in training; None if it was trained as a share of an object."""
+    """Return the patch's share of the image in training; None if it was trained as a share of an object."""
     return None if config.object.name is not None else config.patch.area
 
 
 def _judge(victim: Victim, measure: str, patch: Patch, config: TrainConfig) -> Judge:
-    """A function that judges replayed pictures by the session's definition of success."""
+    """Build a function that judges replayed pictures by the session's definition of success."""
     target = None if patch.target is None else victim.target_index(patch.target)
     if not isinstance(victim, Detector):
 
@@ -312,14 +312,14 @@ def _example(
 def _observations(
     happened: Tensor, rows: Sequence[FrameRow], tally: Tally, weights: dict[Unit, float] | None
 ) -> list[Observation]:
-    """Success in frames, (V, draws), averaged over each unit of each clip."""
+    """Average success in frames, (V, draws), over each unit of each clip."""
     shares = happened.float().mean(dim=1).tolist()
     observed = averaged((tally.clip(row), tally.unit(row), share) for row, share in zip(rows, shares, strict=True))
-    return observed if weights is None else [replace(one, weight=weights[one.cell]) for one in observed]
+    return observed if weights is None else [replace(o, weight=weights[o.cell]) for o in observed]
 
 
 def _by_unit(observations: Sequence[Observation]) -> dict[Hashable, float]:
-    """The mean over the clips of each unit."""
+    """Average the shares over the clips of each unit."""
     shares: dict[Hashable, list[float]] = defaultdict(list)
     for observation in observations:
         shares[observation.cell].append(observation.share)
@@ -330,10 +330,10 @@ def _steps(shares: dict[str, list[Observation]], tally: Tally) -> tuple[GapStep,
     steps: list[GapStep] = []
     before: list[Observation] | None = None
     for step in WAY:
-        here = shares[step.name]
-        loss = None if before is None else tally.difference_over(before, here, same_frames=step.name != REAL)
-        steps.append(GapStep(step.name, step.shown, tally.rate_over(here), loss))
-        before = here
+        observations = shares[step.name]
+        loss = None if before is None else tally.difference_over(before, observations, same_frames=step.name != REAL)
+        steps.append(GapStep(step.name, step.shown, tally.rate_over(observations), loss))
+        before = observations
     return tuple(steps)
 
 

@@ -79,8 +79,8 @@ class ReplayView:
         corners = shown.pose.patch_corners_px - np.array(offset, dtype=np.float32)
         facing = math.cos(math.radians(min(shown.pose.tilt_deg, _MOST_TILT_DEG)))
         sign = shown.pose.carrier_xyxy
-        here = None if sign is None else around((np.reshape(sign, (2, 2)) - offset).tolist())
-        return cls(np.ascontiguousarray(part), corners, facing, shot, colours, shown.row.label, here)
+        object_xyxy = None if sign is None else around((np.reshape(sign, (2, 2)) - offset).tolist())
+        return cls(np.ascontiguousarray(part), corners, facing, shot, colours, shown.row.label, object_xyxy)
 
     def places(self, size: int) -> tuple[Edges | None, Edges]:
         """Return the boxes of the object, or None, and of the patch, in pixels of a network's input of side ``size``."""
@@ -140,14 +140,14 @@ def example(
 
 
 def _pictures(view: ReplayView, cells: Tensor, drawn: EotParams, area: float | None, victim: Victim) -> list[Tensor]:
-    """The view with the patch at each step, (draws, 3, h, w)."""
+    """Draw the view with the patch at each step, (draws, 3, h, w)."""
     draws, (rows, columns) = drawn.batch, cells.shape[-2:]
     size = victim.preprocessing.size
     height, width = view.picture.shape[:2]
     near = _inputs(_batch(view.picture), victim)[0].expand(draws, -1, -1, -1)
-    there = torch.from_numpy(view.corners)
+    corners = torch.from_numpy(view.corners)
     per_pixel = torch.tensor([size / width, size / height])
-    at_input = ((there + 0.5) * per_pixel - 0.5).expand(draws, -1, -1)
+    at_input = ((corners + 0.5) * per_pixel - 0.5).expand(draws, -1, -1)
     lit = _light_of(view.shot, draws)
     if area is None:  # in training, object and patch share one light: here that of the object
         drawn = drawn.changed(**lit)
@@ -165,7 +165,7 @@ def _pictures(view: ReplayView, cells: Tensor, drawn: EotParams, area: float | N
 
     coarse = math.sqrt(width * height) / size  # camera pixels per pixel of the network's input
     whole = _batch(view.picture).expand(draws, -1, -1, -1)
-    seen_wh = patch_size_px(float(_area(there[None])) / (width * height), (rows, columns), (width, height))
+    seen_wh = patch_size_px(float(_area(corners[None])) / (width * height), (rows, columns), (width, height))
     sized = flat.changed(
         scale=torch.ones(draws),
         blur_px=flat.blur_px * coarse,
@@ -174,7 +174,7 @@ def _pictures(view: ReplayView, cells: Tensor, drawn: EotParams, area: float | N
     )
     coloured = sized.changed(**lit, **_print_of(view.colours, draws))
     blurred = coloured.changed(**_lens_of(view.shot, draws))
-    at_camera = there.expand(draws, -1, -1)
+    at_camera = corners.expand(draws, -1, -1)
     return [
         place_at(near, cells, drawn, trained, trained_wh)[0],
         place_at(near, cells, flat, posed, trained_wh)[0],
@@ -198,17 +198,19 @@ def draw_as_measured(
         (H, W, 3) RGB uint8.
     """
     height, width = frame.shape[:2]
-    there = torch.from_numpy(corners)[None]
+    at_camera = torch.from_numpy(corners)[None]
     params = sample(EotConfig.none(), 1, torch.Generator().manual_seed(0))
     params = params.changed(**_light_of(shot, 1), **_print_of(colours, 1), **_lens_of(shot, 1))
-    seen_wh = patch_size_px(float(_area(there)) / (width * height), (cells.shape[1], cells.shape[2]), (width, height))
+    seen_wh = patch_size_px(
+        float(_area(at_camera)) / (width * height), (cells.shape[1], cells.shape[2]), (width, height)
+    )
     with torch.no_grad():
-        drawn = place_at(_batch(frame), cells, params, there, seen_wh)[0]
+        drawn = place_at(_batch(frame), cells, params, at_camera, seen_wh)[0]
     return (drawn[0].permute(1, 2, 0) * 255).round().clamp(0, 255).to(torch.uint8).numpy()
 
 
 def _light_of(shot: ChartShot, draws: int) -> dict[str, Any]:
-    """The fields of :class:`EotParams` that depend on the light on a sheet."""
+    """Return the fields of :class:`EotParams` that depend on the light on a sheet."""
     white = WhiteBalance.of(shot.white)
     return {
         "gain": torch.full((draws,), white.gain),
@@ -221,12 +223,12 @@ def _light_of(shot: ChartShot, draws: int) -> dict[str, Any]:
 
 
 def _print_of(colours: ColourMap | None, draws: int) -> dict[str, Any]:
-    """The fields that depend on print and camera colours."""
+    """Return the fields that depend on print and camera colours."""
     return {"prints": () if colours is None else (colours,), "light": torch.zeros(draws)}
 
 
 def _lens_of(shot: ChartShot, draws: int) -> dict[str, Any]:
-    """The fields that depend on the lens and the sensor."""
+    """Return the fields that depend on the lens and the sensor."""
     return {
         "blur_px": torch.full((draws,), shot.blur_px),
         "motion_px": torch.zeros(draws),
@@ -236,7 +238,7 @@ def _lens_of(shot: ChartShot, draws: int) -> dict[str, Any]:
 
 
 def _inputs(pictures: Tensor, victim: Victim) -> Tensor:
-    """Pictures (B, 3, h, w) in [0, 1] as inputs of the network, rounded to 8 bits like a camera's frames."""
+    """Convert pictures (B, 3, h, w) in [0, 1] to inputs of the network, rounded to 8 bits like a camera's frames."""
     levels = (pictures.permute(0, 2, 3, 1) * 255).round().clamp(0, 255).to(torch.uint8).numpy()
     height, width = levels.shape[1:3]
     whole = CropRegion(0, 0, width, height)
@@ -248,13 +250,13 @@ def _batch(picture: NDArray[np.uint8]) -> Tensor:
 
 
 def _area(corners: Tensor) -> Tensor:
-    """The areas of quadrilaterals (B, 4, 2), by the shoelace formula."""
+    """Compute the areas of quadrilaterals (B, 4, 2), by the shoelace formula."""
     x, y = corners.unbind(-1)
     return 0.5 * (x * y.roll(-1, 1) - y * x.roll(-1, 1)).sum(dim=1).abs()
 
 
 def _kept_inside(corners: Tensor, size: int) -> Tensor:
-    """Corners (B, 4, 2) moved into a square picture, as in training; a larger patch is centred."""
+    """Move corners (B, 4, 2) into a square picture, as in training; a larger patch is centred."""
     least, most = corners.amin(dim=1, keepdim=True), corners.amax(dim=1, keepdim=True)
     room = size - (most - least)
     origin = torch.where(room > 0, (least + 0.5).clamp(min=0).minimum(room.clamp(min=0)), room / 2)

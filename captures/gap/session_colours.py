@@ -43,11 +43,11 @@ def session_lights(session: RecordedSession, model: str) -> tuple[RigProfile, st
             continue
         readings: dict[str, list[Reading]] = defaultdict(list)
         sizes: dict[str, set[tuple[int, int]]] = defaultdict(set)
-        for shown in session.shown(model, condition):
-            shot = observe(shown.picture, shown.pose)
+        for frame in session.shown(model, condition):
+            shot = observe(frame.picture, frame.pose)
             if shot is not None and shot.px_per_cell >= LEAST_PX_PER_CELL:
-                name = shown.row.light or ""
-                readings[name] = _sharpest([*readings[name], (shown, shot)])  # all pictures would fill the memory
+                name = frame.row.light or ""
+                readings[name] = _sharpest([*readings[name], (frame, shot)])  # all pictures would fill the memory
                 sizes[name].add(shot.frame_wh)
         lights = [
             _refined(name or "session", layout.cells, of_light)
@@ -75,14 +75,14 @@ def _refined(name: str, sent: NDArray[np.uint8], readings: Sequence[Reading]) ->
     for _ in range(_REFINEMENTS):
         drawn = srgb_to_linear(np.clip(light.map.apply(sent / 255), 0, 1))
         unbiased = []
-        for shown, shot in readings:
-            rendered = draw_as_measured(shown.picture, cells, shown.pose.patch_corners_px, shot, light.map)
-            read = observe(as_kept(rendered), shown.pose)
+        for frame, shot in readings:
+            rendered = draw_as_measured(frame.picture, cells, frame.pose.patch_corners_px, shot, light.map)
+            read = observe(as_kept(rendered), frame.pose)
             unbiased.append(shot if read is None else replace(shot, seen=shot.seen - (read.seen - drawn)))
         light = LightProfile.fit(name, sent, unbiased)
     return light
 
 
 def _sharpest(readings: Sequence[Reading]) -> list[Reading]:
-    """The readings with the least blur relative to the size of a cell."""
+    """Choose the readings with the least blur relative to the size of a cell."""
     return sorted(readings, key=lambda reading: reading[1].blur_px / reading[1].px_per_cell)[:_MOST_SHOTS]

@@ -155,14 +155,14 @@ def save_backgrounds(session: RecordedSession, model: str, victim: Victim) -> Pa
 
 
 def _scenes(session: RecordedSession, model: str) -> Iterator[tuple[FrameRow, NDArray[np.uint8]]]:
-    """Equally many frames from each clip, with the sheet removed."""
+    """Yield equally many frames from each clip, with the sheet removed."""
     clips: dict[int, list[FrameRow]] = {}
     for row in session.rows:
         if row.model == model and session.keeps(row):
             clips.setdefault(row.clip, []).append(row)
-    each = max(1, _MOST_BACKGROUNDS // max(1, len(clips)))
+    per_clip = max(1, _MOST_BACKGROUNDS // max(1, len(clips)))
     for rows in clips.values():
-        for row in rows[:: -(-len(rows) // each)]:
+        for row in rows[:: -(-len(rows) // per_clip)]:
             frame = session.seen(row)
             if frame is None:
                 continue
@@ -174,7 +174,7 @@ def _scenes(session: RecordedSession, model: str) -> Iterator[tuple[FrameRow, ND
 
 
 def _painted_out(frame: NDArray[np.uint8], pose: SheetPose | None, region: CropRegion) -> NDArray[np.uint8]:
-    """The region with the sheet removed by coarse inpainting (Telea 2004)."""
+    """Return the region with the sheet removed by coarse inpainting (Telea 2004)."""
     part = region.cut(frame)
     factor = min(1.0, _REPAIR_SIDE / min(part.shape[:2]))
     size = (round(part.shape[1] * factor), round(part.shape[0] * factor))
@@ -187,7 +187,7 @@ def _painted_out(frame: NDArray[np.uint8], pose: SheetPose | None, region: CropR
 
 
 def _share(session: RecordedSession, row: FrameRow) -> float:
-    """The share of the network's input that the patch would cover if it faced the camera.
+    """Compute the share of the network's input that the patch would cover if it faced the camera.
 
     A classifier's input is its region; a detector's is the frame, filled up to a square.
     """

@@ -93,9 +93,9 @@ class Analysis:
 
 @cache
 def _own_spelling(label: str, categories: tuple[str, ...]) -> str | None:
-    """The class among ``categories`` that is called so, whether or not letters, hyphens and underscores agree."""
-    found = named_alike(label, categories)
-    return categories[found[0]] if found else None
+    """Find the class among ``categories`` that is called so, whether or not letters, hyphens and underscores agree."""
+    indices = named_alike(label, categories)
+    return categories[indices[0]] if indices else None
 
 
 class Analyser:
@@ -187,7 +187,7 @@ class Analyser:
         return Analysis(located, rows, heat, top5, boxes, target, detector_heat)
 
     def _detected(self, detector: Detector, located: Located) -> tuple[list[Detection], NDArray[np.float32] | None]:
-        """The detections in the frame and, with Grad-CAM, the heat, from one forward pass."""
+        """Find the detections in the frame and, with Grad-CAM, the heat, from one forward pass."""
         frame = located.frame
         if self._detector_cam is None:
             return detector.detect(frame.image), None
@@ -204,7 +204,7 @@ class Analyser:
         return [boxed.back(detection) for detection in detections], boxed.cut(heat)
 
     def _detector_success(self, located: Located, detector: Detector, detections: list[Detection]) -> int | None:
-        """Whether the goal is reached; None if it cannot be determined.
+        """Tell whether the goal is reached; None if it cannot be determined.
 
         If no sheet is found, the place of the object is unknown, and boxes anywhere count.
         """
@@ -224,7 +224,7 @@ class Analyser:
         return None if outcome.success is None else int(outcome.success)
 
     def _classified(self, images: Tensor) -> tuple[Tensor, NDArray[np.float32] | None]:
-        """Scores and, with Grad-CAM, the heat of the top class, from one forward pass."""
+        """Compute scores and, with Grad-CAM, the heat of the top class, from one forward pass."""
         if self._cam:
             scores, maps = self._cam.top(images)
             return scores, maps[0]
@@ -232,7 +232,7 @@ class Analyser:
             return self.classifier.scores(images), None
 
     def _truth(self, frame: Frame, model: Victim) -> str | None:
-        """The true class for a model; for a detector, its name of the sign that carries the patch.
+        """Return the true class for a model; for a detector, its name of the sign that carries the patch.
 
         None for a model that does not have this class, with which it cannot answer.
         """
@@ -344,7 +344,7 @@ def to_input(image: NDArray[np.uint8], preprocessing: Preprocessing, region: Cro
 
 
 def _heat_in_patch(heat: NDArray[np.float32] | None, frame: Frame, pose: SheetPose | None) -> float | None:
-    """The share of the heat over the whole frame that lies inside the patch."""
+    """Compute the share of the heat over the whole frame that lies inside the patch."""
     if heat is None or pose is None:
         return None
     whole = CropRegion(0, 0, frame.image.shape[1], frame.image.shape[0])
@@ -352,7 +352,7 @@ def _heat_in_patch(heat: NDArray[np.float32] | None, frame: Frame, pose: SheetPo
 
 
 def _carrier_xyxy(located: Located) -> tuple[float, float, float, float] | None:
-    """The box in pixels of the sign that carries the patch; None without a sign or a located sheet."""
+    """Return the box in pixels of the sign that carries the patch; None without a sign or a located sheet."""
     return None if located.pose is None else located.pose.carrier_xyxy
 
 

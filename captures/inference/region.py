@@ -136,7 +136,7 @@ class RegionRule:
 
 
 def _inside(left: int, top: int, side: int, shape: tuple[int, ...]) -> CropRegion:
-    """A square of ``side``, or the largest possible, moved into the frame."""
+    """Return a square of ``side``, or the largest possible, moved into the frame."""
     height, width = shape[:2]
     side = min(side, width, height)
     return CropRegion(max(0, min(left, width - side)), max(0, min(top, height - side)), side, side)

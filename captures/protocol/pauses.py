@@ -12,8 +12,8 @@ _REMEMBERED = 31  # intervals
 
 def longest_interval_s(intervals: ArrayLike) -> float:
     """Return how far apart consecutive frames may lie: :data:`GAP_S`, or three times the median of these intervals in s."""
-    known = np.asarray(intervals, dtype=float)
-    return max(GAP_S, _USUAL * float(np.median(known))) if known.size else GAP_S
+    intervals_s = np.asarray(intervals, dtype=float)
+    return max(GAP_S, _USUAL * float(np.median(intervals_s))) if intervals_s.size else GAP_S
 
 
 class FramePauses:

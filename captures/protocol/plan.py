@@ -320,7 +320,7 @@ class Director:
         self._held_s, self._last_s = 0.0, None
 
     def _correction(self, step: Step, condition: str, pose: SheetPose | None) -> str:
-        """The instruction that brings the sheet to the step's pose; "" if it is there."""
+        """Return the instruction that brings the sheet to the step's pose; "" if it is there."""
         if pose is None:
             return f"show the {step.condition} sheet"
         if condition != step.condition:

@@ -112,20 +112,20 @@ def _exclusions(session: RecordedSession) -> list[str]:
 
 
 def _lacking(session: RecordedSession) -> Literal["frames", "sheet", "patch", "truth", "views"]:
-    """What a session lacks for an answer."""
-    shown = {row.condition for row in session.rows}
-    if not shown:
+    """Tell what a session lacks for an answer."""
+    conditions = {row.condition for row in session.rows}
+    if not conditions:
         return "frames"
-    if shown == {NO_SHEET}:
+    if conditions == {NO_SHEET}:
         return "sheet"
-    if "patch" not in shown:
+    if "patch" not in conditions:
         return "patch"
     judged = any(frame_success(row, session.target) for row in session.rows if row.condition == "patch")
     return "views" if judged and _exclusions(session) else "truth"
 
 
 def _repeats(session: RecordedSession) -> bool:
-    """Whether a rig has shown all of its scenes, so that more clips show no others."""
+    """Tell whether a rig has shown all of its scenes, so that more clips show no others."""
     return session.record.virtual and session.tally.independent_kind == "scene"
 
 
@@ -141,7 +141,7 @@ def effect_words(measure: str, target: str | None, model: str) -> str:
 
 
 def _judged(tally: Tally, model: str, measure: str, rate: Rate, controls: Mapping[str, Rate]) -> tuple[str, str]:
-    """The verdict and the sentence of its numbers."""
+    """Return the verdict and the sentence of its numbers."""
     units = UNITS[tally.independent_kind]
     in_part = [name for name in ("patch", *controls) if not tally.counts_whole(model, measure, name)]
     if rate.rate and rate.ci95 is not None and not controls:
@@ -183,11 +183,11 @@ def numbers_words(
     if rate.rate == 0:
         possible = high if high != "0" else f"{100 * rate.ci95[1]:.1g}"  # of thousands: 0 % would be never
         return f"{happened}; with so few, up to {possible} % is possible."
-    others = ", ".join(
+    control_words = ", ".join(
         f"with the {name} control in {_share(control, units, name in in_part)}" for name, control in controls.items()
     )
     wide = f": so few {units} tell little of them" if rate.ci95[1] - rate.ci95[0] > _SAYS_LITTLE else ""
-    sure = f"{happened} ({low} to {high} % in others like these{wide}){'; ' if others else ''}{others}."
+    sure = f"{happened} ({low} to {high} % in others like these{wide}){'; ' if control_words else ''}{control_words}."
     if clear is None:
         return f"{sure} What the patch has beyond a harmless sheet is unknown."
     return sure if clear else f"{sure} That is no more than chance may give."
@@ -257,7 +257,7 @@ def _repairs(session: RecordedSession, whole: bool) -> Iterator[NextStep]:
 
 
 def _stronger(session: RecordedSession, weak: TrainConfig | None) -> Iterator[NextStep]:
-    """A training with finer cells, which reaches more, or a longer one where they are fine."""
+    """Propose a training with finer cells, which reaches more, or a longer one where they are fine."""
     if weak is None or session.run is None:
         return
     yield NextStep(
@@ -314,9 +314,9 @@ def _steps(session: RecordedSession, answer: Answer | None, gaps: Sequence[Gap],
 def _more(session: RecordedSession, needed: int, film: str) -> Iterator[NextStep]:
     """Ask for so many units, or for other photographs where a rig has shown all that its run held out."""
     if _repeats(session):
-        shown, config = len(set(session.record.scenes)), "RUN/run.json" if session.run is None else _config(session.run)
+        count, config = len(set(session.record.scenes)), "RUN/run.json" if session.run is None else _config(session.run)
         yield NextStep(
-            f"Hold more photographs out: the rig has shown all {shown}", f"physpatch train --config {config} --data DIR"
+            f"Hold more photographs out: the rig has shown all {count}", f"physpatch train --config {config} --data DIR"
         )
         return
     number = f" --clips {needed}" if session.record.virtual else ""
@@ -328,7 +328,7 @@ def _config(run: Path) -> str:
 
 
 def _run(session: RecordedSession) -> str:
-    """The run's folder as the user can type it where the session's folder is right."""
+    """Return the run's folder as the user can type it where the session's folder is right."""
     if session.run is None:
         return "RUN"
     return shlex.quote(str(Path(os.path.normpath(session.run))))

@@ -287,8 +287,8 @@ Block = (
 
 
 def _between(places: Iterable[int]) -> range:
-    known = list(places)
-    return range(min(known), max(known) + 1)
+    indices = list(places)
+    return range(min(indices), max(indices) + 1)
 
 
 @dataclass(frozen=True)

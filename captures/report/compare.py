@@ -49,7 +49,7 @@ def comparison(folders: Sequence[Path]) -> Document:
 
 
 def _blocks(kind: Kind, rates: dict[str, _Rates], bare: Mapping[str, str] = MappingProxyType({})) -> list[Block]:
-    """The rates side by side, and their differences; ``bare`` names the model behind each that is defended."""
+    """Show the rates side by side, and their differences; ``bare`` names the model behind each that is defended."""
     keys = list(dict.fromkeys(key for measured in rates.values() for key in measured))
     names = list(rates)
     blocks: list[Block] = [Heading("Rates")]
@@ -58,22 +58,22 @@ def _blocks(kind: Kind, rates: dict[str, _Rates], bare: Mapping[str, str] = Mapp
     charts, tables = [], list[Block]()
     for measure in MEASURES:
         for model in dict.fromkeys(key[0] for key in keys if key[1] == measure):
-            shown = {
+            sheet_rates = {
                 name: {condition: rate for (*key, condition), rate in measured.items() if key == [model, measure]}
                 for name, measured in rates.items()
             }
-            known = {name: by_sheet for name, by_sheet in shown.items() if by_sheet}
-            charts.append(rates_chart(f"{model}: {SHORT[measure]}", kind, known))
+            charted_rates = {name: by_sheet for name, by_sheet in sheet_rates.items() if by_sheet}
+            charts.append(rates_chart(f"{model}: {SHORT[measure]}", kind, charted_rates))
             tables += [
                 Heading(f"{model}: {MEASURES[measure]}", 2),
                 Table(
                     ["sheet", *names],
                     [
-                        [condition, *(rate_words(shown[name].get(condition, _NOTHING)) for name in names)]
+                        [condition, *(rate_words(sheet_rates[name].get(condition, _NOTHING)) for name in names)]
                         for condition in SHEET_KINDS
-                        if any(condition in by_sheet for by_sheet in shown.values())
+                        if any(condition in by_sheet for by_sheet in sheet_rates.values())
                     ],
-                    frozenset({0}) if any("patch" in by_sheet for by_sheet in shown.values()) else frozenset(),
+                    frozenset({0}) if any("patch" in by_sheet for by_sheet in sheet_rates.values()) else frozenset(),
                 ),
             ]
     blocks += [Charts(charts, "By sheet, with 95 % intervals."), *tables]
@@ -87,10 +87,14 @@ def _blocks(kind: Kind, rates: dict[str, _Rates], bare: Mapping[str, str] = Mapp
                 rows.append(_difference(second, first, model, measure, rates[second][key], rates[first][key]))
                 continue
             alone = (bare.get(model, ""), measure, condition)
-            for one, other in ((second, first), (first, second)):
-                if key in rates[one] and alone in rates[other]:
-                    words = f"{model}, {other} without the defence"
-                    rows.append(_difference(one, other, words, measure, rates[one][key], rates[other][alone]))
+            for defended_name, bare_name in ((second, first), (first, second)):
+                if key in rates[defended_name] and alone in rates[bare_name]:
+                    words = f"{model}, {bare_name} without the defence"
+                    rows.append(
+                        _difference(
+                            defended_name, bare_name, words, measure, rates[defended_name][key], rates[bare_name][alone]
+                        )
+                    )
     blocks.append(Heading("Differences with the patch"))
     if not rows:
         return [*blocks, Text("No model was measured with the patch in two of them.")]
@@ -104,22 +108,22 @@ def _blocks(kind: Kind, rates: dict[str, _Rates], bare: Mapping[str, str] = Mapp
     ]
 
 
-def _difference(one: str, other: str, model: str, measure: str, rate: Rate, rate_of_other: Rate) -> list[str]:
+def _difference(name: str, other_name: str, model: str, measure: str, rate: Rate, rate_of_other: Rate) -> list[str]:
     difference = independent_difference(rate, rate_of_other)
     significant = "yes" if difference.is_significant else "no"
-    return [f"{one} minus {other}", model, MEASURES[measure], str(difference), significant]
+    return [f"{name} minus {other_name}", model, MEASURES[measure], str(difference), significant]
 
 
 def _along(sessions: dict[str, RecordedSession]) -> Iterator[Block]:
-    """The patch's success in each session along what varies between frames."""
-    found: dict[tuple[str, str], dict[str, dict[str, list[Curve]]]] = {}  # by model and measure, then by session
+    """Show the patch's success in each session along what varies between frames."""
+    curves: dict[tuple[str, str], dict[str, dict[str, list[Curve]]]] = {}  # by model and measure, then by session
     for name, session in sessions.items():
         for model in session.tally.models:
             for measure in curve_measures(session, model):
-                found.setdefault((model, measure), {})[name] = curves_of(session, model, measure)
+                curves.setdefault((model, measure), {})[name] = curves_of(session, model, measure)
     charts = [
         chart
-        for (model, measure), by_session in found.items()
+        for (model, measure), by_session in curves.items()
         for factor in FACTORS
         if (chart := _chart(f"{model}: {SHORT[measure]}, by {factor.title}", factor, by_session)) is not None
     ]
@@ -133,8 +137,8 @@ def _along(sessions: dict[str, RecordedSession]) -> Iterator[Block]:
 def _chart(title: str, factor: Factor, by_session: dict[str, dict[str, list[Curve]]]) -> Chart | None:
     curves = {
         name: curve
-        for name, found in by_session.items()
-        for curve in found.get(factor.name, ())
+        for name, by_factor in by_session.items()
+        for curve in by_factor.get(factor.name, ())
         if curve.condition == "patch"
     }
     return curve_chart(title, factor, list(curves.values()), list(curves)) if len(curves) > 1 else None
@@ -152,20 +156,20 @@ def _of_session(session: RecordedSession) -> _Rates:
 
 
 def _of_run(folder: Path) -> _Rates:
-    found: _Rates = {}
+    rates: _Rates = {}
     for model, measured in RunRecord.of(folder).measured.items():
         if measured is not None:
             for condition, rate in ({"patch": measured.targeted_success} | measured.control_targeted_success).items():
-                found[model, "target", condition] = rate
+                rates[model, "target", condition] = rate
             for condition, rate in (
                 {"patch": measured.untargeted_success} | measured.control_untargeted_success
             ).items():
-                found[model, "wrong", condition] = rate
-    return {key: rate for key, rate in found.items() if rate.rate is not None}
+                rates[model, "wrong", condition] = rate
+    return {key: rate for key, rate in rates.items() if rate.rate is not None}
 
 
 def _names(folders: Sequence[Path]) -> list[str]:
-    """The name of each folder, with as many of its parents' names as tell it from the others."""
+    """Name each folder, with as many of its parents' names as tell it from the others."""
     names, parts = [folder_name(folder) for folder in folders], [folder.resolve().parts for folder in folders]
     length = 1
     while len(set(names)) < len(names):  # folders differ, see above

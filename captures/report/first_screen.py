@@ -108,16 +108,16 @@ def run_screen(folder: Path) -> Iterator[Block]:
 
 
 def _unmeasured(folder: Path, run: RunRecord, config: TrainConfig) -> Iterator[Block]:
-    """The first screen of a run that was not tried on held-out photographs."""
+    """Yield the first screen of a run that was not tried on held-out photographs."""
     yield Text("Not measured yet", "verdict")
-    here = shlex.quote(str(folder))
-    why, command = "Measure it on labelled photographs", f"physpatch evaluate {here} --data DIR"
+    quoted_path = shlex.quote(str(folder))
+    why, command = "Measure it on labelled photographs", f"physpatch evaluate {quoted_path} --data DIR"
     if run.imported is not None:
         yield Text("This patch was imported; how often it works is not known.", "lead")
         command += " --model NAME --save"
     elif run.status == "training":
         yield Text("Its training has not ended; if it was interrupted, it can go on.", "lead")
-        why, command = "Go on training", f"physpatch train --resume --out {here}"
+        why, command = "Go on training", f"physpatch train --resume --out {quoted_path}"
     else:
         yield Text("There were no labelled photographs to measure it on.", "lead")
     yield Gallery(list(_run_pictures(folder)))
@@ -125,7 +125,7 @@ def _unmeasured(folder: Path, run: RunRecord, config: TrainConfig) -> Iterator[B
 
 
 def _printing(folder: Path, config: TrainConfig) -> tuple[str, str]:
-    """The step that prints a run's patch."""
+    """Return the step that prints a run's patch."""
     options = " ".join(print_options(sign=config.object.drawn_sign is not None))
     return "Print it with its controls", f"physpatch print {shlex.quote(str(folder))} {options}"
 
@@ -161,7 +161,7 @@ def _evidence(session: RecordedSession, answer: Answer | None) -> Iterator[Block
 
 
 def _pictures(session: RecordedSession, answer: Answer | None) -> Iterator[Picture]:
-    """The patch, a frame with it, and a frame of the same clip with the grey control."""
+    """Yield the patch, a frame with it, and a frame of the same clip with the grey control."""
     if session.run is not None:
         yield from _run_pictures(session.run, ["patch"])
     frames = key_frames(session.folder)
@@ -180,31 +180,31 @@ def _pictures(session: RecordedSession, answer: Answer | None) -> Iterator[Pictu
 
     def harmless(number: int) -> int | None:
         """Find the control in the same clip, at the nearest distance where sheet or camera move."""
-        here, clip = _distance_m(rows[number]), rows[number].clip
+        distance_m, clip = _distance_m(rows[number]), rows[number].clip
         same_clip = [n for n, condition in frames if condition == CONTROL and n in rows and rows[n].clip == clip]
-        return min(same_clip, key=lambda n: abs(_distance_m(rows[n]) - here), default=None)
+        return min(same_clip, key=lambda n: abs(_distance_m(rows[n]) - distance_m), default=None)
 
-    shown = max(patched, key=telling)
-    for number, condition, what in (
-        (shown, "patch", "the printed patch in a frame"),
-        (harmless(shown), CONTROL, "the same with a grey sheet"),
+    best_number = max(patched, key=telling)
+    for number, condition, caption in (
+        (best_number, "patch", "the printed patch in a frame"),
+        (harmless(best_number), CONTROL, "the same with a grey sheet"),
     ):
         if number is None:
             continue
         picture = read_key_frame(frames[number, condition])
         if picture is not None:
-            said = _said(rows[number])
-            yield Picture(packed(picture, ".jpg"), f"{what}{said}")
+            answer_words = _said(rows[number])
+            yield Picture(packed(picture, ".jpg"), f"{caption}{answer_words}")
 
 
 def _said(row: FrameRow) -> str:
-    """What a classifier said of a frame, and how surely."""
+    """Word what a classifier said of a frame, and how surely."""
     sure = "" if row.top1_score is None else f", {100 * row.top1_score:.0f} %"
     return f": {row.top1}{sure}" if row.top1 else ""
 
 
 def _distance_m(row: FrameRow) -> float:
-    """The sheet's distance, measured or as a rig planned it; 0 if neither is known."""
+    """Return the sheet's distance, measured or as a rig planned it; 0 if neither is known."""
     return row.distance_m or row.true_distance_m or 0.0
 
 
@@ -227,15 +227,15 @@ def _numbers(session: RecordedSession, answer: Answer | None) -> Iterator[Number
 
 
 def _of_controls(controls: Mapping[str, Rate]) -> Number:
-    """The number of the most harmful control, or of all if they are alike."""
+    """Return the number of the most harmful control, or of all if they are alike."""
     worst = max(controls, key=lambda name: controls[name].rate or 0.0)
     differ = len({control.rate for control in controls.values()}) > 1
-    shown = "the most harmful control" if differ else "harmless controls"
-    return _number(controls[worst], f"{shown}: {worst if differ else ', '.join(controls)}")
+    label = "the most harmful control" if differ else "harmless controls"
+    return _number(controls[worst], f"{label}: {worst if differ else ', '.join(controls)}")
 
 
 def _digital(session: RecordedSession, answer: Answer | None) -> Rate | None:
-    """The rate on photographs; without an answer, of the session's first model and its target, or of wrong answers."""
+    """Return the rate on photographs; without an answer, of the session's first model and its target, or of wrong answers."""
     if session.run is None or (answer is None and not session.tally.models):
         return None
     measure = ("target" if session.target else "wrong") if answer is None else answer.measure

@@ -84,10 +84,10 @@ def _flowables(block: Block, width: float, height: float) -> list[Flowable]:
         case Text(text, kind):
             return [_words(text, kind)]
         case Numbers(items):
-            shown = [[_words(n.value, "value"), _words(n.certainty, "soft"), _words(n.label, "plain")] for n in items]
+            cells = [[_words(n.value, "value"), _words(n.certainty, "soft"), _words(n.label, "plain")] for n in items]
             return [
                 Grid(
-                    [shown],
+                    [cells],
                     hAlign="LEFT",
                     colWidths=[width / max(1, len(items))] * len(items),
                     style=[("VALIGN", (0, 0), (-1, -1), "TOP")],
@@ -140,7 +140,7 @@ def _list(items: Iterable[Paragraph]) -> Flowable:
 
 
 def _table(table: Table, width: float) -> list[Flowable]:
-    """A table, in columns that fit their texts."""
+    """Build a table, in columns that fit their texts."""
     rows = [[_words(text, "head") for text in table.headings]]
     rows += [
         [_words(text, "strong" if number in table.strong else "cell") for text in row]
@@ -174,10 +174,10 @@ def _column_widths(table: Table, width: float) -> list[float]:
     least = [max((_text_width(word) for word in column), default=0.0) + _CELL_PADDING for column in words]
     if sum(least) > width:
         return [width * own / sum(least) for own in least]
-    wanted = [max(map(_text_width, column)) + _CELL_PADDING - own for column, own in zip(columns, least, strict=True)]
-    left = width - sum(least)
-    share = min(1.0, left / sum(wanted)) if sum(wanted) else 0.0
-    return [own + share * more for own, more in zip(least, wanted, strict=True)]
+    extras = [max(map(_text_width, column)) + _CELL_PADDING - own for column, own in zip(columns, least, strict=True)]
+    room = width - sum(least)
+    share = min(1.0, room / sum(extras)) if sum(extras) else 0.0
+    return [own + share * more for own, more in zip(least, extras, strict=True)]
 
 
 def _text_width(text: str) -> float:
@@ -191,7 +191,7 @@ def _plot(picture: Picture, width: float, height: float) -> Flowable:
 
 def _gallery(pictures: Sequence[Picture], width: float, height: float) -> list[Flowable]:
     across = width / _ACROSS
-    cells = [[_image(shown, across - 6, _TALLEST * height), _words(shown.caption, "soft")] for shown in pictures]
+    cells = [[_image(picture, across - 6, _TALLEST * height), _words(picture.caption, "soft")] for picture in pictures]
     return _side_by_side(cells, width, _ACROSS)
 
 
@@ -203,7 +203,7 @@ def _side_by_side(cells: Sequence[list[Flowable]], width: float, columns: int) -
 
 
 def _captioned(flowables: Sequence[Flowable], caption: str) -> list[Flowable]:
-    """A caption on the page of what is above it."""
+    """Put a caption on the page of what is above it."""
     return [*flowables[:-1], KeepTogether([*flowables[-1:], _words(caption, "soft")])]
 
 
@@ -217,8 +217,8 @@ def _image(picture: Picture, width: float, tallest: float) -> Flowable:
     packed = io.BytesIO()
     pixels.save(packed, "PNG" if picture.kind == "png" else "JPEG")
     packed.seek(0)
-    wanted = width * picture.share if picture.share else inch * picture.width_px / PLOT_DPI
-    across = min(width, wanted, tallest * pixels.width / pixels.height)
+    wanted_width = width * picture.share if picture.share else inch * picture.width_px / PLOT_DPI
+    across = min(width, wanted_width, tallest * pixels.width / pixels.height)
     return Image(packed, across, across * pixels.height / pixels.width, hAlign="LEFT")
 
 

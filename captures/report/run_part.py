@@ -35,16 +35,16 @@ def run_blocks(run: Path) -> list[Block]:
     Raises:
         InputError: nothing but damaged files.
     """
-    shown, pictures = list(_shown(run)), list(_pictures(run))
+    patch_blocks, pictures = list(_shown(run)), list(_pictures(run))
     try:
         record = RunRecord.of(run)
         numbers = list(_recorded(run, record))
         details = [Details("The run's record", json.dumps(record.to_dict(), indent=2, ensure_ascii=False))]
     except InputError as error:
-        if not any(isinstance(block, Picture) for block in (*shown, *pictures)):
+        if not any(isinstance(block, Picture) for block in (*patch_blocks, *pictures)):
             raise  # nothing is left to report
         numbers, details = [_damage(error)], []
-    return [Heading("The patch"), *shown, *numbers, *pictures, *details]
+    return [Heading("The patch"), *patch_blocks, *numbers, *pictures, *details]
 
 
 def _or_damage(build: Callable[[], Iterable[Block]]) -> list[Block]:
@@ -77,7 +77,7 @@ def _nothing_if_whole(file: Path) -> list[Block]:
 
 
 def _shown(run: Path) -> Iterator[Block]:
-    """The patch and its sheet."""
+    """Show the patch and its sheet."""
 
     def patch() -> Iterator[Block]:
         loaded = Patch.load(run)
@@ -95,7 +95,7 @@ def _shown(run: Path) -> Iterator[Block]:
 
 
 def _recorded(run: Path, record: RunRecord) -> Iterator[Block]:
-    """Settings and results, from the run's record."""
+    """Show settings and results, from the run's record."""
     yield from _trained(run, record)
     if record.results is not None:
         yield from chain(_held_out(record.results), _on_object(record.results), _explained(record.results))
@@ -143,13 +143,13 @@ def _placed(config: TrainConfig) -> str:
     if config.object.name is None:
         return f"at {100 * config.patch.area:.1f} % of the picture"
     goal = {"image": ", in the whole image"}.get(config.objective.scope, "")
-    wanted = config.objective.goal
-    goal = "" if wanted == "auto" and not goal else f" (goal {wanted}{goal})"
+    goal_name = config.objective.goal
+    goal = "" if goal_name == "auto" and not goal else f" (goal {goal_name}{goal})"
     return f"on {100 * config.object.share:.0f} % of the object “{config.object.name}”{goal}"
 
 
 def _on_object(results: EvaluationRecord) -> Iterator[Block]:
-    """The results of a detector on the object that carries the patch."""
+    """Show the results of a detector on the object that carries the patch."""
     if results.object is None:
         return
     rows = []
@@ -183,7 +183,7 @@ def _on_object(results: EvaluationRecord) -> Iterator[Block]:
 
 
 def _by_size(parts: Sequence[ObjectSize]) -> Iterator[Block]:
-    """What the patch does to objects of each size; nothing where all are of one."""
+    """Show what the patch does to objects of each size; nothing where all are of one."""
     counted = [part for part in parts if part.success.n]
     if len(counted) < 2:
         return
@@ -198,7 +198,7 @@ def _by_size(parts: Sequence[ObjectSize]) -> Iterator[Block]:
 
 
 def _by_distance(parts: Sequence[ObjectDistance]) -> Iterator[Block]:
-    """What the patch does to objects near it and far from it; nothing where all carry it."""
+    """Show what the patch does to objects near it and far from it; nothing where all carry it."""
     if all(part.from_sides == 0 for part in parts):
         return
     names = [bounds_words(part.from_sides, part.below_sides) for part in parts]
@@ -206,7 +206,7 @@ def _by_distance(parts: Sequence[ObjectDistance]) -> Iterator[Block]:
         name: {words: MapCell(part.missed[name], 0) for words, part in zip(names, parts, strict=True)}
         for name in ("patch", *CONTROLS)
     }
-    found = {
+    precisions = {
         sheet: {
             words: MapCell(Rate(value.ap50, value.ci95, value.objects), 0)
             for words, part in zip(names, parts, strict=True)
@@ -216,7 +216,7 @@ def _by_distance(parts: Sequence[ObjectDistance]) -> Iterator[Block]:
     }
     axis = "distance from the patch, in its sides"
     yield Charts(
-        [names_chart("Objects missed, by distance", axis, missed), names_chart("AP50, by distance", axis, found)],
+        [names_chart("Objects missed, by distance", axis, missed), names_chart("AP50, by distance", axis, precisions)],
         "All objects of the class by their distance from the patch, from edge to edge; 0 is an object that touches or carries "
         "it. Missed: of those found with the grey control. AP50 is COCO's, in per cent, also without a patch (“none”); n "
         "counts objects there, and photographs or objects for missed. Intervals are 95 %.",
@@ -225,25 +225,25 @@ def _by_distance(parts: Sequence[ObjectDistance]) -> Iterator[Block]:
 
 def _held_out(results: EvaluationRecord) -> Iterator[Block]:
     yield Heading("Digitally on held-out photographs", 2)
-    shown: list[tuple[str, float, Rate, Rate | None]] = [
+    sheet_results: list[tuple[str, float, Rate, Rate | None]] = [
         ("the patch", results.patched_accuracy, results.targeted_success, results.untargeted_success)
     ]
     for name, accuracy in results.controls.items():
         wrong = None if name == "grey" else results.control_untargeted_success[name]
-        shown.append((f"{name} control", accuracy, results.control_targeted_success[name], wrong))
+        sheet_results.append((f"{name} control", accuracy, results.control_targeted_success[name], wrong))
     rows = [["nothing (clean)", percent(results.clean_accuracy), "", ""]]
-    for name, accuracy, target, wrong in shown:
+    for name, accuracy, target, wrong in sheet_results:
         rows.append(
             [name, percent(accuracy), rate_words(target), rate_words(wrong) if wrong else "0 % (by definition)"]
         )
     poses = "one random pose" if results.poses == 1 else f"{results.poses} random poses"
-    things = "photographs" if results.object is None else "objects"
+    units = "photographs" if results.object is None else "objects"
     how = "Wilson's" if results.poses == 1 else "with the photograph as the unit"
     yield Table(
         ["shown", "accuracy", "target first", "made wrong"],
         rows,
         frozenset({1}),
-        f"n = {results.n} {things} in {poses} each, the same for patch and controls. Success is counted where the answer is "
+        f"n = {results.n} {units} in {poses} each, the same for patch and controls. Success is counted where the answer is "
         f"right with the grey control, so the rate of grey itself is 0 by definition. Intervals are 95 %, {how}.",
     )
     if results.caution:
@@ -252,7 +252,7 @@ def _held_out(results: EvaluationRecord) -> Iterator[Block]:
 
 
 def _beside_controls(results: EvaluationRecord) -> Iterator[Block]:
-    """The difference between the patch and each control, and success in all views; older runs have neither."""
+    """Show the difference between the patch and each control, and success in all views; older runs have neither."""
     if not results.differences:
         return
     rows = []
@@ -261,8 +261,8 @@ def _beside_controls(results: EvaluationRecord) -> Iterator[Block]:
         rows.append([f"patch minus {control} control", *(str(change) if change.n else "–" for change in changes)])
     for name in ("patch", *results.differences):
         rates = (of_all.get(name) for of_all in (results.targeted_success_of_all, results.untargeted_success_of_all))
-        shown = "the patch" if name == "patch" else f"the {name} control"
-        rows.append([f"of all views, {shown}", *(rate_words(rate) if rate else "–" for rate in rates)])
+        sheet = "the patch" if name == "patch" else f"the {name} control"
+        rows.append([f"of all views, {sheet}", *(rate_words(rate) if rate else "–" for rate in rates)])
     yield Table(
         ["", "target first", "made wrong"],
         rows,
@@ -273,7 +273,7 @@ def _beside_controls(results: EvaluationRecord) -> Iterator[Block]:
 
 
 def _explained(results: EvaluationRecord) -> Iterator[Block]:
-    """Grad-CAM statistics."""
+    """Show the Grad-CAM statistics."""
     heat = results.grad_cam
     if heat is None or not heat.n:
         return

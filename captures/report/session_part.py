@@ -45,24 +45,26 @@ def session_blocks(
 
 
 def _plain_words(tally: Tally, target: str | None) -> Iterator[str]:
-    """One sentence per model and measure: the effect of the patch, compared with the controls."""
+    """Yield one sentence per model and measure: the effect of the patch, compared with the controls."""
     units = UNITS[tally.independent_kind]
     for model in tally.models:
-        found = {s.condition: s for s in tally.summaries() if s.model == model}
+        summaries = {s.condition: s for s in tally.summaries() if s.model == model}
         for measure in measures_of(tally, model):
             if (
-                "patch" not in found
-                or found["patch"].rate(measure).rate is None
+                "patch" not in summaries
+                or summaries["patch"].rate(measure).rate is None
                 or (measure == "target" and not target)
             ):
                 continue
-            rates = {condition: s.rate(measure) for condition, s in found.items() if s.rate(measure).rate is not None}
+            rates = {
+                condition: s.rate(measure) for condition, s in summaries.items() if s.rate(measure).rate is not None
+            }
             controls = ", ".join(
                 f"{rate_words(r)} with the {c} control" for c, r in rates.items() if c not in ("patch", "none")
             )
             within = "poses" if tally.unit_kind == "pose cell" else "frames"  # of a single clip
             of_what = units if rates["patch"].ci95 is not None else within
-            said = f"{model}: with the patch, {MEASURES[measure]} in {rate_words(rates['patch'])} of the {of_what}"
-            yield said + (
+            sentence = f"{model}: with the patch, {MEASURES[measure]} in {rate_words(rates['patch'])} of the {of_what}"
+            yield sentence + (
                 f"; {controls}." if controls else "; no control was shown, so occlusion alone may be the cause."
             )

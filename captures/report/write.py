@@ -158,7 +158,7 @@ def _gaps(
     progress: Callable[[int, int], None],
     say: Callable[[str], None],
 ) -> tuple[list[Gap], list[str]]:
-    """The replays of all models that are available unchanged, and the reasons for the others."""
+    """Replay all models that are available unchanged, and give the reasons for the others."""
     if session.run is None or not (session.run / "patch.json").is_file():
         return [], ["the run that trained the patch was moved or deleted, so its training settings are unknown"]
     profile = RigProfile.load(options.profile) if options.profile else None

@@ -280,9 +280,9 @@ class Tally:
     def _find_unit_kind(self) -> UnitKind:
         if self.protocol is not None:
             return "step"
-        shown = next(iter(self._bins.values()), {})
+        by_condition = next(iter(self._bins.values()), {})
         # A clip goes on where its sheet is missed for a moment: frames without one are no further sheet of that clip.
-        conditions = {condition: bins for condition, bins in shown.items() if condition != NO_SHEET}
+        conditions = {condition: bins for condition, bins in by_condition.items() if condition != NO_SHEET}
         clips = [{where.clip for where in bins} for bins in conditions.values()]
         if len(clips) < 2 or any(first & second for first in clips for second in clips if first is not second):
             return "clip"
@@ -367,22 +367,24 @@ class Tally:
     def _find_weights(self, model: str, measure: str) -> dict[Unit, float] | None:
         if CONTROL not in self._bins[model]:
             return None
-        seen = self._grouped(model, CONTROL)
-        others = {unit for c in self._bins[model] if c not in (CONTROL, NO_SHEET) for unit in self._grouped(model, c)}
+        control_bins = self._grouped(model, CONTROL)
+        other_units = {
+            unit for c in self._bins[model] if c not in (CONTROL, NO_SHEET) for unit in self._grouped(model, c)
+        }
         weights: dict[Unit, float] = {}
-        known = False
-        for unit, bins in seen.items():
+        is_known = False
+        for unit, bins in control_bins.items():
             missed = _pooled(bins, "wrong")
             if missed is None:
                 continue
-            known = known or missed[0] < missed[1] or not bins[0].detects
+            is_known = is_known or missed[0] < missed[1] or not bins[0].detects
             untouched = [pose_bin.untouched for pose_bin in bins]
             weights[unit] = (
                 sum(part.total for part in untouched) / sum(part.n for part in untouched)
                 if measure == "target"
                 else 1 - missed[0] / missed[1]
             )
-        return weights if known and seen.keys() & others else None
+        return weights if is_known and control_bins.keys() & other_units else None
 
     def can_be_lost(self, model: str, measure: str) -> bool:
         """Tell whether frames can count for a measure: an object that a detector is not known to find cannot be lost."""
@@ -412,9 +414,9 @@ class Tally:
         if self.unit_kind == "pose cell":
             return (clustered_change if same_frames else clustered_difference)(ones, others)
         harmless = {observation.cell: observation.share for observation in others}
-        paired = [one for one in ones if one.cell in harmless and one.weight > 0]
-        first, weights = self._by_scene([(one.cell, one.share, one.weight) for one in paired])
-        second, _ = self._by_scene([(one.cell, harmless[one.cell], one.weight) for one in paired])
+        paired = [o for o in ones if o.cell in harmless and o.weight > 0]
+        first, weights = self._by_scene([(o.cell, o.share, o.weight) for o in paired])
+        second, _ = self._by_scene([(o.cell, harmless[o.cell], o.weight) for o in paired])
         if len(weights) == 1:
             return Difference(first[0] - second[0], None, 1)
         return paired_difference(first, second, weights) if weights else Difference(None, None, 0)
@@ -433,7 +435,7 @@ class Tally:
         return "scene" if self.unit_kind == "clip" and len(set(self._scenes)) < len(self._scenes) else self.unit_kind
 
     def _by_scene(self, counted: Sequence[tuple[Unit, float, float]]) -> tuple[list[float], list[float]]:
-        """The weighted mean share of the units of each scene, and their total weight."""
+        """Return the weighted mean share of the units of each scene, and their total weight."""
         sums: dict[Unit, list[float]] = defaultdict(lambda: [0.0, 0.0])
         for unit, share, weight in counted:
             sums[self.scene(unit)][0] += share * weight
@@ -508,8 +510,8 @@ class Tally:
         return comparisons
 
     def _difference(self, model: str, measure: str, control: str) -> Difference:
-        patch, other = (self.observations(model, measure, condition) for condition in ("patch", control))
-        return self.difference_over(patch, other)
+        patch, harmless = (self.observations(model, measure, condition) for condition in ("patch", control))
+        return self.difference_over(patch, harmless)
 
     def exclusions(self, model: str) -> dict[str, int]:
         """Count the frames with the patch that are not counted in rates, by reason."""
@@ -561,7 +563,7 @@ class Tally:
         return units
 
     def _counts(self, model: str, measure: str, condition: str) -> dict[Unit, tuple[float, int]]:
-        """Number of hits and frames of each counted unit."""
+        """Count hits and frames of each counted unit."""
         counts: dict[Unit, tuple[float, int]] = {}
         for (_, unit), (hits, frames) in self._counts_by_clip(model, measure, condition).items():
             before = counts.get(unit, (0.0, 0))
@@ -571,7 +573,7 @@ class Tally:
     def _counts_by_clip(
         self, model: str, measure: str, condition: str, only: Callable[[_Where], bool] = lambda where: True
     ) -> dict[tuple[Hashable, Unit], tuple[float, int]]:
-        """Number of hits and frames by clip and counted unit; ``only`` selects the bins."""
+        """Count hits and frames by clip and counted unit; ``only`` selects the bins."""
         weights = self.weights(model, measure)
         groups: dict[tuple[Hashable, Unit], list[_Bin]] = defaultdict(list)
         for where, pose_bin in self._bins[model].get(condition, {}).items():
@@ -632,7 +634,7 @@ def _pooled(bins: Sequence[_Bin], measure: str) -> tuple[float, int] | None:
 
 
 def _on_object(measure: str, bins: Sequence[_Bin], control: Sequence[_Bin]) -> tuple[float, int] | None:
-    """Number of frames in which the object is hidden or relabelled, and of all frames.
+    """Count the frames in which the object is hidden or relabelled, and all frames.
 
     The place of the object is that in the control's frames; None if it is unknown.
     """
@@ -646,29 +648,29 @@ def _on_object(measure: str, bins: Sequence[_Bin], control: Sequence[_Bin]) -> t
 
 
 def _phantoms(own: bool, bins: Sequence[_Bin], control: Sequence[_Bin]) -> tuple[float, int] | None:
-    """Number of frames with a class at the patch that is not detected there with the control, and of all frames.
+    """Count the frames with a class at the patch that is not detected there with the control, and all frames.
 
     Objects that are really there, labelled or not, are also detected with the control and are not phantoms. The control's own
     frames (``own``) can be compared only with its others, so those of all sheets are: each with all but one of the control's,
     in the mean. Else a class that comes and goes would be seen with every sheet except the control. None without others.
     """
-    shown: Counter[frozenset[str]] = sum((pose_bin.at_patch for pose_bin in control), Counter())
-    n = shown.total()
+    control_counts: Counter[frozenset[str]] = sum((pose_bin.at_patch for pose_bin in control), Counter())
+    n = control_counts.total()
     if n <= own:
         return None
     times: Counter[str] = Counter()
-    for classes, count in shown.items():
+    for classes, count in control_counts.items():
         times.update(dict.fromkeys(classes, count))
     once = {name for name, count in times.items() if count == 1 and n > 1}  # gone if its frame is the one left out
-    hits, seen = 0.0, sum((pose_bin.at_patch for pose_bin in bins), Counter[frozenset[str]]())
-    for classes, count in seen.items():
+    hits, counts = 0.0, sum((pose_bin.at_patch for pose_bin in bins), Counter[frozenset[str]]())
+    for classes, count in counts.items():
         if classes - times.keys():
             hits += count
         elif own:
             hits += bool(classes & once)
         else:
-            hits += count * sum(1 for other in shown if classes & once & other) / n
-    return hits, seen.total()
+            hits += count * sum(1 for control_classes in control_counts if classes & once & control_classes) / n
+    return hits, counts.total()
 
 
 def _spread(shares: Sequence[float], correlation: Correlation) -> Spread:
@@ -682,7 +684,7 @@ def _spread(shares: Sequence[float], correlation: Correlation) -> Spread:
 
 
 def _mean(means: Iterable[_Mean]) -> float | None:
-    """The mean over all frames, not over the means of clips."""
+    """Average over all frames, not over the means of clips."""
     parts = [(mean.total, mean.n) for mean in means]
     n = sum(count for _, count in parts)
     return sum(total for total, _ in parts) / n if n else None

@@ -14,13 +14,13 @@ _PATCH = "patch"
 
 def unlike_settings(rows: Iterable[FrameRow]) -> list[str]:
     """List the settings of the camera that differ between the patch and a control, in words; compare medians over frames."""
-    told: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    by_setting: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for row in {row.frame: row for row in rows}.values():
         if row.camera is not None and row.condition != NO_SHEET:
             for name, value in json.loads(row.camera).items():
-                told[name][row.condition].append(float(value))
+                by_setting[name][row.condition].append(float(value))
     differences = []
-    for name, by_sheet in told.items():
+    for name, by_sheet in by_setting.items():
         middle = {sheet: median(values) for sheet, values in by_sheet.items()}
         of_patch = middle.pop(_PATCH, None)
         for sheet, value in middle.items():

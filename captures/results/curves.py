@@ -162,7 +162,7 @@ def accuracy_drop(session: RecordedSession, model: str) -> Difference:
 
 
 def _views(session: RecordedSession, model: str, measure: str) -> dict[str, list[_View]]:
-    """The frames of each sheet that can be judged, by sheet; none where the tally counts none either."""
+    """List the frames of each sheet that can be judged, by sheet; none where the tally counts none either."""
     tally = session.tally
     views: dict[str, list[_View]] = {c: [] for c in tally.conditions(model) if c != NO_SHEET}
     if not tally.can_be_lost(model, measure):
@@ -180,9 +180,9 @@ def _along(
     session: RecordedSession, factor: Factor, model: str, measure: str, views: Mapping[str, Sequence[_View]]
 ) -> list[Curve]:
     curves = []
-    for condition, shown in views.items():
+    for condition, sheet_views in views.items():
         bins: dict[int, list[_View]] = defaultdict(list)
-        for view in shown:
+        for view in sheet_views:
             value = _VALUES[factor.name](session, view.row)
             if value is not None:
                 bins[factor.bin(value)].append(view)
@@ -200,13 +200,13 @@ def _by_threshold(
     session: RecordedSession, model: str, measure: str, views: Mapping[str, Sequence[_View]]
 ) -> list[Curve]:
     curves = []
-    for condition, shown in views.items():
-        least = session.threshold(model) if any(view.boxes is not None for view in shown) else 0.0
+    for condition, sheet_views in views.items():
+        least = session.threshold(model) if any(view.boxes is not None for view in sheet_views) else 0.0
         points = [
             _point((threshold, threshold), rates)
             for threshold in THRESHOLDS
             if threshold >= least
-            and (rates := _rates(session, shown, measure, threshold)) is not None
+            and (rates := _rates(session, sheet_views, measure, threshold)) is not None
             and rates[0].rate is not None  # or nothing of it is drawn
         ]
         if points:
@@ -222,7 +222,7 @@ def _point(bounds: tuple[float, float | None], rates: tuple[Rate, Rate, int, int
 def _rates(
     session: RecordedSession, views: Sequence[_View], measure: str, threshold: float = 0.0
 ) -> tuple[Rate, Rate, int, int] | None:
-    """Success in the views that are right with grey, and in all, and the number of frames of both; None without any."""
+    """Estimate success in the views that are right with grey, and in all, and count the frames of both; None without any."""
     if not views:
         return None
     tally, first = session.tally, views[0].row
@@ -243,14 +243,14 @@ def _weighted(
     if weights is None:
         return every
     return [
-        replace(one, share=min(1.0, again.get(one.cell, 1.0) * one.share), weight=weights.get(one.cell, 0.0))
-        for one in every
-        if weights.get(one.cell, 0.0) > 0
+        replace(o, share=min(1.0, again.get(o.cell, 1.0) * o.share), weight=weights.get(o.cell, 0.0))
+        for o in every
+        if weights.get(o.cell, 0.0) > 0
     ]
 
 
 def _success(view: _View, measure: str, threshold: float) -> bool:
-    """Whether a measure is true of a frame if only answers of that confidence count."""
+    """Tell whether a measure is true of a frame if only answers of that confidence count."""
     row = view.row
     if threshold == 0.0:
         return view.happened
@@ -276,7 +276,7 @@ def _px_per_cell(_: RecordedSession, row: FrameRow) -> float | None:
 
 
 def _view_share(session: RecordedSession, row: FrameRow) -> float | None:
-    """The patch's share of what the model sees: of a classifier's region, or of a detector's frame."""
+    """Return the patch's share of what the model sees: of a classifier's region, or of a detector's frame."""
     size = row.region_px[2:] if row.region_px else session.frame_size
     return None if row.patch_px is None or size is None else row.patch_px / (size[0] * size[1])
 

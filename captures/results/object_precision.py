@@ -51,10 +51,10 @@ def object_precision(session: RecordedSession, model: str) -> list[ObjectPrecisi
             model,
             condition,
             *OBJECT_DISTANCE.bounds(part),
-            average_precision([matched for _, matched in shown], [clip for clip, _ in shown]),
-            len(shown),
+            average_precision([matched for _, matched in pairs], [clip for clip, _ in pairs]),
+            len(pairs),
         )
-        for (part, condition), shown in sorted(views.items(), key=lambda item: (item[0][0], order.index(item[0][1])))
+        for (part, condition), pairs in sorted(views.items(), key=lambda item: (item[0][0], order.index(item[0][1])))
     ]
 
 

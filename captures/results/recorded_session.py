@@ -159,13 +159,13 @@ class RecordedSession:
 
     @cached_property
     def _places(self) -> dict[tuple[str, Unit], Edges | None]:
-        """Where a detector finds the object with the grey control, by model and unit."""
-        found: dict[tuple[str, Unit], list[Edges]] = defaultdict(list)
+        """Map model and unit to where a detector finds the object with the grey control."""
+        boxes: dict[tuple[str, Unit], list[Edges]] = defaultdict(list)
         for row in self.rows:
             unit = self.tally.unit(row)
             if row.condition == CONTROL and row.label is not None and unit is not None:
-                found[row.model, unit] += [box.xyxy for box in boxes_of(row) if box.label == row.label][:1]
-        return {key: middle_place(places) for key, places in found.items()}
+                boxes[row.model, unit] += [box.xyxy for box in boxes_of(row) if box.label == row.label][:1]
+        return {key: middle_place(places) for key, places in boxes.items()}
 
     def object_place(self, row: FrameRow) -> Edges | None:
         """Return the box of the object in a detector's row: that of its sign, or where it is found with the grey control."""
@@ -179,7 +179,7 @@ class RecordedSession:
 
     def threshold(self, model: str) -> float:
         """Return the lowest confidence at which a detector's boxes counted, and from which on they are recorded."""
-        recorded = (known.threshold for known in self.record.models if known.name == model)
+        recorded = (entry.threshold for entry in self.record.models if entry.name == model)
         return next((least for least in recorded if least is not None), DETECTION_THRESHOLD)
 
     @cached_property

@@ -237,9 +237,9 @@ def _curve(curve: Curve) -> CurveResult:
 
 def _precision(session: RecordedSession, model: str) -> list[ObjectDistance]:
     parts: dict[tuple[float, float | None], dict[str, PrecisionValue]] = defaultdict(dict)
-    for found in object_precision(session, model):
-        value = found.precision
-        parts[found.low, found.high][found.condition] = PrecisionValue(
+    for entry in object_precision(session, model):
+        value = entry.precision
+        parts[entry.low, entry.high][entry.condition] = PrecisionValue(
             ap50=value.ap, ci95=value.ci95, objects=value.objects
         )
     return [

@@ -103,11 +103,11 @@ def distance_middle_m(place: int) -> float:
 def _by_unit(
     sequences: Iterable[ClipSequence], tally: Tally, value: Callable[[ClipSequence], float | None]
 ) -> dict[Hashable, list[float]]:
-    """The known values of the clips of each unit."""
+    """Collect the known values of the clips of each unit."""
     values: dict[Hashable, list[float]] = defaultdict(list)
     for sequence in sequences:
-        if (known := value(sequence)) is not None:
-            values[tally.scene(sequence.clip)].append(known)
+        if (clip_value := value(sequence)) is not None:
+            values[tally.scene(sequence.clip)].append(clip_value)
     return values
 
 

@@ -96,8 +96,8 @@ class ClipSequence:
     @property
     def span_m(self) -> tuple[float, float] | None:
         """Return the smallest and the largest known distance; None if all are unknown."""
-        known = [moment.distance_m for moment in self.moments if moment.distance_m is not None]
-        return (min(known), max(known)) if known else None
+        distances = [moment.distance_m for moment in self.moments if moment.distance_m is not None]
+        return (min(distances), max(distances)) if distances else None
 
     @property
     def origins(self) -> Counter[Origin]:
@@ -122,17 +122,17 @@ class ClipSequence:
         """Return whether the distance changes, either way."""
         return self.span_m is not None and self.span_m[1] >= _LEAST_RATIO * self.span_m[0]
 
-    def _longest(self, wanted: bool) -> int:
+    def _longest(self, success: bool) -> int:
         longest = 0
         for stretch in self._stretches():
             run = 0
             for moment in stretch:
-                run = run + 1 if moment.success is wanted else 0
+                run = run + 1 if moment.success is success else 0
                 longest = max(longest, run)
         return longest
 
     def _stretches(self) -> list[list[Moment]]:
-        """The frames, cut where some are missing in between."""
+        """Cut the frames where some are missing in between."""
         steps = np.diff([moment.time_s for moment in self.moments])
         widest = longest_interval_s(steps)
         stretches = [[self.moments[0]]]
@@ -178,8 +178,8 @@ def sequences_of(rows: Iterable[FrameRow], target: str | None, protocol: Protoco
             groups[row.model, row.condition, row.clip].append(row)
     return [
         ClipSequence(model, condition, measure, clip, moments)
-        for (model, condition, clip), shown in groups.items()
-        for measure, moments in _measured(sorted(shown, key=lambda row: (row.time_s, row.frame)), target)
+        for (model, condition, clip), clip_rows in groups.items()
+        for measure, moments in _measured(sorted(clip_rows, key=lambda row: (row.time_s, row.frame)), target)
     ]
 
 
@@ -187,32 +187,32 @@ def _measured(rows: Sequence[FrameRow], target: str | None) -> Iterator[tuple[st
     judged = [frame_success(row, target) for row in rows]
     places = _distances(rows)
     for measure in MEASURES:
-        if any(measure in said for said in judged):
+        if any(measure in success for success in judged):
             yield (
                 measure,
                 tuple(
-                    Moment(row.time_s, said.get(measure), distance, origin, row.yaw_deg)
-                    for row, said, (distance, origin) in zip(rows, judged, places, strict=True)
+                    Moment(row.time_s, success.get(measure), distance, origin, row.yaw_deg)
+                    for row, success, (distance, origin) in zip(rows, judged, places, strict=True)
                 ),
             )
 
 
 def _distances(rows: Sequence[FrameRow]) -> list[tuple[float | None, Origin]]:
-    """The distance in each frame and where it is from."""
-    known = [(row.time_s, row.distance_m) for row in rows if row.distance_m is not None]
-    times, metres = [time_s for time_s, _ in known], [distance_m for _, distance_m in known]
-    found: list[tuple[float | None, Origin]] = []
+    """Return the distance in each frame and where it is from."""
+    measurements = [(row.time_s, row.distance_m) for row in rows if row.distance_m is not None]
+    times, metres = [time_s for time_s, _ in measurements], [distance_m for _, distance_m in measurements]
+    distances: list[tuple[float | None, Origin]] = []
     for row in rows:
         after = int(np.searchsorted(times, row.time_s))
         if row.distance_m is not None:
-            found.append((row.distance_m, "measured"))
+            distances.append((row.distance_m, "measured"))
         elif row.true_distance_m is not None:
-            found.append((row.true_distance_m, "planned"))
-        elif 0 < after < len(known) and times[after] - times[after - 1] <= GAP_S:
-            found.append((float(np.interp(row.time_s, times, metres)), "interpolated"))
+            distances.append((row.true_distance_m, "planned"))
+        elif 0 < after < len(measurements) and times[after] - times[after - 1] <= GAP_S:
+            distances.append((float(np.interp(row.time_s, times, metres)), "interpolated"))
         else:
-            found.append((None, "unknown"))
-    return found
+            distances.append((None, "unknown"))
+    return distances
 
 
 def export_sequences(sequences: Sequence[ClipSequence], folder: Path) -> Path:

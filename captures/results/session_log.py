@@ -28,9 +28,10 @@ def log_session(folder: Path, logs: Sequence[str]) -> None:
         for clip, values in _by_clip(session).items():
             log.metrics(values, clip)
         for summary in session.tally.summaries():
-            shown = f"{summary.model}/{summary.condition}"
+            prefix = f"{summary.model}/{summary.condition}"
             log.results(
-                rate_values(f"{shown}/target_first", summary.target) | rate_values(f"{shown}/made_wrong", summary.wrong)
+                rate_values(f"{prefix}/target_first", summary.target)
+                | rate_values(f"{prefix}/made_wrong", summary.wrong)
             )
         if session.run is not None:
             log.picture("patch", session.run / "patch.png")

@@ -91,12 +91,14 @@ class Reanalysis(RecordPart):
     @property
     def in_words(self) -> str:
         """Return how many frames were analysed again, and how exactly."""
-        kept = self.whole + self.lossy
+        kept_count = self.whole + self.lossy
         exact = (
-            "exactly" if kept == self.whole else f"{self.whole} exactly, {self.lossy} from JPEG, which loses a little"
+            "exactly"
+            if kept_count == self.whole
+            else f"{self.whole} exactly, {self.lossy} from JPEG, which loses a little"
         )
-        missing = "" if kept == self.frames else f"; {self.frames - kept} were not kept"
-        return f"{kept} of {self.frames} frames of {self.session}, {exact}{missing}"
+        missing = "" if kept_count == self.frames else f"; {self.frames - kept_count} were not kept"
+        return f"{kept_count} of {self.frames} frames of {self.session}, {exact}{missing}"
 
 
 class Delay(RecordPart):

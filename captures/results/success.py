@@ -12,8 +12,8 @@ from physpatch.victims.labels import normal_name
 
 def boxes_of(row: FrameRow) -> list[FoundBox]:
     """Parse the boxes of a detector's row."""
-    found = json.loads(row.boxes or "[]")
-    return [FoundBox(label, score, (left, top, right, bottom)) for label, score, left, top, right, bottom in found]
+    boxes = json.loads(row.boxes or "[]")
+    return [FoundBox(label, score, (left, top, right, bottom)) for label, score, left, top, right, bottom in boxes]
 
 
 def place_of(row: FrameRow) -> Edges | None:
@@ -32,26 +32,26 @@ def frame_success(row: FrameRow, target: str | None) -> dict[str, bool]:
     Measures that this row alone does not determine are omitted: ``hidden`` and ``relabelled`` if the place of the object is
     unknown, see :func:`on_object`, and always ``false_boxes``, which needs a control, see :func:`at_patch`.
     """
-    said: dict[str, bool] = {}
+    measures: dict[str, bool] = {}
     if (
         row.success is not None
         and row.target_score is not None
         and (target is None or normal_name(row.label or "") != normal_name(target))
     ):
-        said["target"] = row.success == 1
+        measures["target"] = row.success == 1
     if row.label is None:
-        return said
+        return measures
     if row.boxes is None:
-        said["wrong"] = row.top1 != row.label
-        return said
-    return said | on_object(boxes_of(row), row.label, place_of(row))
+        measures["wrong"] = row.top1 != row.label
+        return measures
+    return measures | on_object(boxes_of(row), row.label, place_of(row))
 
 
 def on_object(boxes: Iterable[FoundBox], label: str, place: Edges | None) -> dict[str, bool]:
     """Determine whether an object of class ``label`` is missed and, if its place is given, whether hidden or relabelled."""
     outcome = judge(boxes, Aim("hide", own=label), object_xyxy=place, least=0.0)  # only boxes that count are recorded
-    said = {"wrong": outcome.wrong, "hidden": outcome.hidden, "relabelled": outcome.relabelled}
-    return {name: happened for name, happened in said.items() if happened is not None}
+    measures = {"wrong": outcome.wrong, "hidden": outcome.hidden, "relabelled": outcome.relabelled}
+    return {name: happened for name, happened in measures.items() if happened is not None}
 
 
 def middle_place(places: Sequence[Edges]) -> Edges | None:

@@ -129,21 +129,21 @@ def verdict(
         else:
             why = "No step has a significant loss."
         return Verdict(None, None, f"{begun} {why}{suffix}")
-    most, *others = (_WORDS[name] for name in causes)
-    said = f"The largest loss is due to {most.loss}: {-losses[most.name]}."
-    if not others:
-        return Verdict(most.name, None, f"{begun} {said} To fix this: {most.cure}.{suffix}")
-    second = others[0]
-    said += f" A similar loss is due to {second.loss}: {-losses[second.name]}."
+    most, *other_steps = (_WORDS[name] for name in causes)
+    loss_words = f"The largest loss is due to {most.loss}: {-losses[most.name]}."
+    if not other_steps:
+        return Verdict(most.name, None, f"{begun} {loss_words} To fix this: {most.cure}.{suffix}")
+    second = other_steps[0]
+    loss_words += f" A similar loss is due to {second.loss}: {-losses[second.name]}."
     return Verdict(
         most.name,
         second.name,
-        f"{begun} {said} To fix the first: {most.cure}. To fix the second: {second.cure}.{suffix}",
+        f"{begun} {loss_words} To fix the first: {most.cure}. To fix the second: {second.cure}.{suffix}",
     )
 
 
 def _borne_out(loss: Difference, rate: Rate, captured: Rate) -> Difference:
-    """The part of a step's loss that the camera bears out: a rate below the captured one is an error of the replay."""
+    """Limit a step's loss to what the camera bears out: a rate below the captured one is an error of the replay."""
     if loss.difference is None or rate.rate is None or captured.rate is None:
         return loss
     beyond = min(max(0.0, captured.rate - rate.rate), max(0.0, loss.difference))
@@ -152,7 +152,7 @@ def _borne_out(loss: Difference, rate: Rate, captured: Rate) -> Difference:
 
 
 def _causes(replayed: dict[str, Difference], losses: dict[str, Difference], total: Difference) -> list[str]:
-    """The step with the largest loss, and one with a similar loss if there is one; empty if none is significant.
+    """Find the step with the largest loss, and one with a similar loss if there is one; empty if none is significant.
 
     ``replayed`` are the losses as they are, ``losses`` what the camera bears out of them.
     """
@@ -160,18 +160,18 @@ def _causes(replayed: dict[str, Difference], losses: dict[str, Difference], tota
     significant |= {
         name for name, loss in losses.items() if loss.is_significant and _share(loss) > _MOST * _share(total)
     }
-    found = sorted(
+    candidates = sorted(
         (name for name in significant if _share(losses[name]) >= _LEAST_LOSS), key=lambda name: -_share(losses[name])
     )
     regained = -_share(losses[REAL]) if REAL in significant else 0.0
-    if found and regained > _COMPARABLE * max(map(_share, replayed.values())):
+    if candidates and regained > _COMPARABLE * max(map(_share, replayed.values())):
         return [REAL]
-    largest = [name for name in found if _share(losses[name]) >= _COMPARABLE * _share(losses[found[0]])]
+    largest = [name for name in candidates if _share(losses[name]) >= _COMPARABLE * _share(losses[candidates[0]])]
     return largest[:2]
 
 
 def _significant_together(losses: dict[str, Difference]) -> set[str]:
-    """Losses and gains that are significant under multiple testing, by Holm's step-down rule (1979)."""
+    """Find losses and gains that are significant under multiple testing, by Holm's step-down rule (1979)."""
     p_values = sorted((_p_value(loss), name) for name, loss in losses.items())
     significant: set[str] = set()
     for number, (p_value, name) in enumerate(p_values):
@@ -182,7 +182,7 @@ def _significant_together(losses: dict[str, Difference]) -> set[str]:
 
 
 def _p_value(loss: Difference) -> float:
-    """The two-sided p-value, from the difference and the end of its 95 % interval that is nearer to zero."""
+    """Compute the two-sided p-value, from the difference and the end of its 95 % interval that is nearer to zero."""
     if loss.difference is None or loss.ci95 is None or loss.n < 2:
         return 1.0
     size = abs(loss.difference)
@@ -197,5 +197,5 @@ def _share(loss: Difference) -> float:
 
 
 def _is_loss(difference: Difference) -> bool:
-    """Whether the loss is large enough to report, and significant."""
+    """Tell whether the loss is large enough to report, and significant."""
     return _share(difference) >= _LEAST_LOSS and difference.is_significant

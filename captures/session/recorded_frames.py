@@ -31,23 +31,23 @@ class RecordedFrames(EventSource):
             InputError: if no frame was kept.
         """
         super().__init__()
-        seen: dict[int, FrameRow] = {}
+        rows: dict[int, FrameRow] = {}
         self._labels: dict[int, str] = {}  # where it is a class of the detector alone, the classifier's row has none
         for row in session.rows:  # a detector has no region
-            if row.frame not in seen or seen[row.frame].region is None:
-                seen[row.frame] = row
+            if row.frame not in rows or rows[row.frame].region is None:
+                rows[row.frame] = row
             if row.label is not None:
                 self._labels.setdefault(row.frame, row.label)
-        self._kept = [(row, file) for row in seen.values() if (file := session.kept(row)) is not None]
+        self._kept = [(row, file) for row in rows.values() if (file := session.kept(row)) is not None]
         if not self._kept:
             raise InputError(
-                f"{session.folder} kept none of its {len(seen)} original frames; film with --keep whole to analyse them again"
+                f"{session.folder} kept none of its {len(rows)} original frames; film with --keep whole to analyse them again"
             )
         self.scenes: Sequence[int] = session.record.scenes
         self._same_regions = same_regions
         ignored = () if same_regions else ("region",)
         self._earlier = deque(event for event in read_events(session.folder) if event.kind not in ignored)
-        self.captured, self._all = 0, len(seen)
+        self.captured, self._all = 0, len(rows)
         times = [row.time_s for row, _ in self._kept]
         apart = [after - before for before, after in pairwise(times) if after > before]
         self.fps = 1 / median(apart) if apart else _FPS

@@ -154,7 +154,7 @@ class Earlier:
         part = Continuation(
             begun=time.strftime("%Y-%m-%dT%H:%M:%S%z"), after_frame=self.last_frame, time_s=self.begins_s
         )
-        parts = [*(each.to_dict() for each in self.record.continued), part.to_dict()]
+        parts = [*(continuation.to_dict() for continuation in self.record.continued), part.to_dict()]
         return self.record.changed(continued=parts, files=list(files))
 
     def added_to(self, account: dict[str, Any]) -> dict[str, Any]:
@@ -177,7 +177,7 @@ class Earlier:
 
 
 def _command_of(record: SessionRecord, session: Path) -> str:
-    """The command that films a rig's session again, as far as its record has it; models and region are added by hand."""
+    """Return the command that films a rig's session again, as far as its record has it; models and region are added by hand."""
     words = ["physpatch", "live"]
     if record.run:
         words.append(os.path.normpath(session / record.run))
@@ -191,7 +191,7 @@ def _command_of(record: SessionRecord, session: Path) -> str:
 
 
 def _progress(events: Iterable[Event]) -> tuple[set[int], set[int]]:
-    """The steps that are done and those that were skipped; also of a session that was killed, which could not note them."""
+    """Find the steps that are done and those skipped; also of a session that was killed, which could not note them."""
     done, skipped, current = set[int](), set[int](), 0
     for event in events:
         if event.kind == "step":
@@ -209,10 +209,10 @@ def _change(was: Any, becomes: Any) -> str:
     """Show two settings in short, or where these are alike, the first part in which they differ."""
     before, after = _short(was), _short(becomes)
     if before == after and isinstance(was, list):
-        for one, other in zip(was, becomes, strict=True):
-            for name, value in vars(one).items():
-                if value != getattr(other, name):
-                    return f"{_short(one)}'s {name} {_short(value)}, now {_short(getattr(other, name))}"
+        for old, new in zip(was, becomes, strict=True):
+            for name, value in vars(old).items():
+                if value != getattr(new, name):
+                    return f"{_short(old)}'s {name} {_short(value)}, now {_short(getattr(new, name))}"
     return f"{before}, now {after}"
 
 

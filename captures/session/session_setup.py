@@ -54,8 +54,8 @@ def session_models(
     """
     boxes = None
     if detector:
-        told = _told_in_training(config, detector) | ({} if threshold is None else {"threshold": threshold})
-        boxes = load_detector(detector, **told, device=device, trust=trust, say=say)
+        detector_options = _told_in_training(config, detector) | ({} if threshold is None else {"threshold": threshold})
+        boxes = load_detector(detector, **detector_options, device=device, trust=trust, say=say)
     if classifier is None and config is not None:
         load = partial(load_victim, config.victim.model, device=device, trust=trust)
         options = config.victim.model_options | ({} if labels is None else {"labels": labels})
@@ -81,7 +81,7 @@ def session_models(
 
 
 def _told_in_training(config: TrainConfig | None, model: str) -> dict[str, Any]:
-    """The options of a run's own model; none for another model."""
+    """Return the options of a run's own model; none for another model."""
     if config is None or model_file(model) != model_file(config.victim.model):
         return {}
     return config.victim.model_options
@@ -159,10 +159,10 @@ def class_named(text: str, classifier: Victim, detector: Detector | None) -> str
     Raises:
         InputError: if neither has such a class.
     """
-    wanted = normal_name(text)
+    name = normal_name(text)
     if detector is not None:
         for category in detector.categories:
-            if normal_name(category) == wanted:
+            if normal_name(category) == name:
                 return category
     return classifier.categories[classifier.category_index(text)]
 

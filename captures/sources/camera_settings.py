@@ -47,7 +47,7 @@ class CameraSettings:
         Raises:
             InputError: if a pair is malformed, its name is unknown or its value is invalid.
         """
-        asked: dict[str, str] = {}
+        settings: dict[str, str] = {}
         for pair in pairs:
             name, equals, value = (part.strip() for part in pair.partition("="))
             name = name.lower().replace("-", "_")
@@ -58,8 +58,8 @@ class CameraSettings:
             words, fits, _ = _KINDS[name]
             if not fits(value):
                 raise InputError(f"camera setting {name}={value}: expected {words}")
-            asked[name] = value
-        return cls(asked)
+            settings[name] = value
+        return cls(settings)
 
     def apply(self, capture: cv2.VideoCapture) -> list[str]:
         """Apply the settings to an open capture; return messages about those that the driver refused."""
@@ -82,9 +82,9 @@ class CameraSettings:
 
 def read_back(capture: cv2.VideoCapture) -> dict[str, float]:
     """Return exposure, gain, white balance and focus of an open capture, in the driver's units, as far as the driver tells."""
-    told = {name: float(capture.get(number)) for name, number in _READ_BACK.items()}
+    values = {name: float(capture.get(number)) for name, number in _READ_BACK.items()}
     not_told = _NOT_TOLD.get(capture.getBackendName(), _OTHERS_NOT_TOLD)
-    return {name: value for name, value in told.items() if value not in not_told}
+    return {name: value for name, value in values.items() if value not in not_told}
 
 
 def _set_resolution(capture: cv2.VideoCapture, _name: str, value: str) -> str:
@@ -101,11 +101,11 @@ def _set_fps(capture: cv2.VideoCapture, _name: str, value: str) -> str:
 
 
 def _set_format(capture: cv2.VideoCapture, _name: str, value: str) -> str:
-    wanted = cv2.VideoWriter.fourcc(*value.upper())
-    capture.set(cv2.CAP_PROP_FOURCC, wanted)
+    code = cv2.VideoWriter.fourcc(*value.upper())
+    capture.set(cv2.CAP_PROP_FOURCC, code)
     got = int(capture.get(cv2.CAP_PROP_FOURCC))
     spelled = "".join(chr(got >> shift & 0xFF) for shift in (0, 8, 16, 24)).strip("\x00 ") if got > 0 else "its own"
-    return "" if got == wanted else f"format {value} refused: the camera sends {spelled}"
+    return "" if got == code else f"format {value} refused: the camera sends {spelled}"
 
 
 def _set_lockable(capture: cv2.VideoCapture, name: str, value: str) -> str:
@@ -117,15 +117,15 @@ def _set_lockable(capture: cv2.VideoCapture, name: str, value: str) -> str:
     switched = capture.set(automatic, modes[value == "auto"])
     if value == "auto":
         return "" if switched else f"{name} auto refused by the driver"
-    wanted = now if value == "lock" else float(value)
-    if not capture.set(number, wanted):
+    target = now if value == "lock" else float(value)
+    if not capture.set(number, target):
         return f"{name} {value} refused by the driver"
-    return _differs(name, wanted, capture.get(number))
+    return _differs(name, target, capture.get(number))
 
 
-def _differs(name: str, wanted: float, got: float) -> str:
-    close = abs(got - wanted) <= _TOLERANCE * max(1.0, abs(wanted))
-    return "" if close else f"{name} {wanted:g} refused: the camera uses {got:g}"
+def _differs(name: str, target: float, got: float) -> str:
+    close = abs(got - target) <= _TOLERANCE * max(1.0, abs(target))
+    return "" if close else f"{name} {target:g} refused: the camera uses {got:g}"
 
 
 def _is_number(value: str) -> bool:

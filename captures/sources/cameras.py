@@ -33,8 +33,8 @@ def find_camera(name: str) -> int | None:
     Raises:
         InputError: if several cameras' names contain it, and none is it.
     """
-    known = {index: full for index, full in camera_names().items() if name.lower() in full.lower()}
-    matches = {index: full for index, full in known.items() if name.lower() == full.lower()} or known
+    candidates = {index: full for index, full in camera_names().items() if name.lower() in full.lower()}
+    matches = {index: full for index, full in candidates.items() if name.lower() == full.lower()} or candidates
     distinct = set(matches.values())
     if len(distinct) > 1:
         raise InputError(f"{name!r} matches several cameras: {', '.join(sorted(distinct))}; type more of the name")
@@ -83,14 +83,14 @@ class CameraSource(LiveFrames):
         """
         refused: list[str] = []
         opened: list[CameraSource] = []
-        wanted = settings
+        current_settings = settings
 
         def open_capture() -> cv2.VideoCapture:
-            nonlocal wanted
+            nonlocal current_settings
             capture = cv2.VideoCapture(find())
             if capture.isOpened():
-                refused[:] = wanted.apply(capture)
-                wanted = wanted.locked(capture)
+                refused[:] = current_settings.apply(capture)
+                current_settings = current_settings.locked(capture)
                 for source in opened:
                     source.note_all("refused", refused)
             return capture

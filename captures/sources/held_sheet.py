@@ -172,13 +172,13 @@ def framed_background(path: Path, lens: Intrinsics) -> NDArray[np.float32]:
 
 
 def _scan(pdf: Path, layout: SheetLayout, first_page: int) -> NDArray[np.uint8]:
-    """The raster inside the cut line."""
+    """Return the raster inside the cut line."""
     dpi = _SCAN_DPI / max(1.0, longest_mm(layout) / _ARM_SHEET_MM)
     return cropped(rasterise_sheet(pdf, layout, first_page, dpi), layout, layout.cut)
 
 
 def _cut_out(printed: NDArray[np.float64], layout: SheetLayout) -> NDArray[np.float32]:
-    """Light and coverage (H, W, 4) of the cut-out: the whole scan, or a circle."""
+    """Return light and coverage (H, W, 4) of the cut-out: the whole scan, or a circle."""
     height, width = printed.shape[:2]
     cover = np.ones((height, width))
     if layout.cut_shape == "circle":

@@ -316,13 +316,13 @@ class StillsSource(EventSource):
 
         A picture that was added later may be before them by name, and would take the number of one that was shown.
         """
-        folder, known = self._paths[0].parent, set(shown)
-        added = [path for path in self._paths if path.name not in known]
+        folder, shown_names = self._paths[0].parent, set(shown)
+        added = [path for path in self._paths if path.name not in shown_names]
         return StillsSource([*(folder / name for name in shown), *added], folder)
 
     def __iter__(self) -> Iterator[Frame]:
         refusal: InputError | None = None
-        shown = False
+        has_frame = False
         for index, path in enumerate(self._paths):
             self.captured = index + 1
             try:
@@ -331,9 +331,9 @@ class StillsSource(EventSource):
                 refusal = refusal or error
                 self._events.append(Event(round(index / self.fps, 3), UNREADABLE, str(error)))
                 continue
-            shown = True
+            has_frame = True
             yield Frame(picture, index / self.fps, index + 1, clip=index)
-        if refusal is not None and not shown:
+        if refusal is not None and not has_frame:
             raise refusal
 
 

@@ -211,7 +211,7 @@ class VirtualRig(FileSource):
     def _project(
         self, sheet: list[NDArray[np.float32]], layout: SheetLayout, pose: RigPose
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """The cut-out sheet through the lens, supersampled: light (H, W, 3) times coverage, and coverage (H, W)."""
+        """Project the cut-out sheet through the lens, supersampled: light (H, W, 3) times coverage, and coverage (H, W)."""
         width, height = self.intrinsics.width, self.intrinsics.height
         # From rays to millimetres on the sheet.
         to_plane = np.linalg.inv(np.column_stack([pose.rotation[:, :2], pose.shift_mm]))
@@ -227,7 +227,7 @@ class VirtualRig(FileSource):
         return layers[..., :3], layers[..., 3]
 
     def _level(self, sheet: list[NDArray[np.float32]], layout: SheetLayout, pose: RigPose) -> NDArray[np.float32]:
-        """The level of the pyramid that matches the resolution in the frame, which avoids aliasing."""
+        """Return the level of the pyramid that matches the resolution in the frame, which avoids aliasing."""
         seen_per_mm = _SUPERSAMPLE * self.intrinsics.fx / (1000 * pose.distance_m)
         halvings = np.log2(max(1.0, sheet[0].shape[1] / layout.cut.width_mm / seen_per_mm))
         return sheet[min(len(sheet) - 1, int(halvings))]
@@ -237,7 +237,7 @@ class VirtualRig(FileSource):
 
 
 def _pyramid(picture: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-    """The picture at full size, half size and so on."""
+    """Return the picture at full size, half size and so on."""
     levels = [picture]
     while min(levels[-1].shape[:2]) >= 32:
         height, width = levels[-1].shape[:2]
@@ -246,7 +246,7 @@ def _pyramid(picture: NDArray[np.float32]) -> list[NDArray[np.float32]]:
 
 
 def _rays(lens: Intrinsics) -> NDArray[np.float32]:
-    """Direction (x, y, 1) of every supersampled pixel, (2H, 2W, 3)."""
+    """Return the direction (x, y, 1) of every supersampled pixel, (2H, 2W, 3)."""
     across, down = ((np.arange(_SUPERSAMPLE * n) + 0.5) / _SUPERSAMPLE - 0.5 for n in (lens.width, lens.height))
     rays = np.ones((len(down), len(across), 3), np.float32)
     if any(lens.distortion):
@@ -272,7 +272,7 @@ def _developed(picture: NDArray[np.floating], truth: RigTruth) -> NDArray[np.flo
 
 
 def _light_falloff(shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float32]:
-    """The light of a lamp on one side: a linear slope across the frame with mean 1."""
+    """Return the light of a lamp on one side: a linear slope across the frame with mean 1."""
     angle, slope = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.25)
     y, x = _plane(shape)
     return (1 + slope * np.cos(angle) / 2 * x + slope * np.sin(angle) / 2 * y).astype(np.float32)
@@ -285,6 +285,6 @@ def _vignette(shape: tuple[int, int], strength: float) -> NDArray[np.float32]:
 
 @cache
 def _plane(shape: tuple[int, int]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Rows (H, 1) and columns (1, W) of a frame, from -1 to 1."""
+    """Return rows (H, 1) and columns (1, W) of a frame, from -1 to 1."""
     height, width = shape
     return np.linspace(-1, 1, height, dtype=np.float32)[:, None], np.linspace(-1, 1, width, dtype=np.float32)[None]

@@ -179,7 +179,7 @@ def _create(path: Path) -> None:
 
 
 def _storable(record: FrameRow | Event) -> dict[str, Any]:
-    """The values of a row; text is cleaned, because sources and files give it too."""
+    """Return the values of a row; text is cleaned, because sources and files give it too."""
     return {name: cleaned(value) if isinstance(value, str) else value for name, value in asdict(record).items()}
 
 
@@ -303,7 +303,7 @@ def export_parquet(session: Path) -> Path:
 
 
 def _kind(column: "Field[Any]") -> type:
-    """The type of a column, without None."""
+    """Return the type of a column, without None."""
     named = column.type if isinstance(column.type, type) else get_args(column.type)[0]
     return named if isinstance(named, type) else str
 

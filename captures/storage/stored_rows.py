@@ -23,7 +23,10 @@ def trouble_in_rows(rows: Sequence[Sequence[Any]], names: Sequence[str]) -> str:
 
 
 def trouble_in_events(events: Sequence[Sequence[Any]]) -> str:
-    """The same for the table ``events``: its ``time_s``, ``kind`` and ``words``, in order."""
+    """Name the first value of the table ``events`` that its column cannot hold, in words; "" where there is none.
+
+    The columns are ``time_s``, ``kind`` and ``words``, in this order.
+    """
     names = ("time_s", "kind", "words")
     trouble = _trouble(_events_check(), events, names, "event")
     if trouble:
@@ -31,12 +34,12 @@ def trouble_in_events(events: Sequence[Sequence[Any]]) -> str:
     for time_s, kind, words in events:
         number = {_STEP: words.partition(":")[0], _DONE: words}.get(kind)
         if number is not None and not _NUMBER.fullmatch(number):
-            what = "begin with" if kind == _STEP else "be"
-            return f"event at {time_s:g} s: words should {what} the number of a step, got {words[:_LONGEST_SHOWN]!r}"
+            verb = "begin with" if kind == _STEP else "be"
+            return f"event at {time_s:g} s: words should {verb} the number of a step, got {words[:_LONGEST_SHOWN]!r}"
     return ""
 
 
-def _trouble(check: "TypeAdapter[Any]", rows: Sequence[Sequence[Any]], names: Sequence[str], what: str) -> str:
+def _trouble(check: "TypeAdapter[Any]", rows: Sequence[Sequence[Any]], names: Sequence[str], noun: str) -> str:
     from pydantic import ValidationError
 
     try:
@@ -44,9 +47,9 @@ def _trouble(check: "TypeAdapter[Any]", rows: Sequence[Sequence[Any]], names: Se
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         row, column, *_ = (*first["loc"], 0)
-        shown = shortened(repr(rows[int(row)][int(column)]), _LONGEST_SHOWN)
+        value = shortened(repr(rows[int(row)][int(column)]), _LONGEST_SHOWN)
         expected = "JSON" if first["type"].startswith("json") else first["msg"].removeprefix("Input should be ")
-        return f"{what} {rows[int(row)][0]!r:.20}, column {names[int(column)]}: expected {expected[:80]}, got {shown}"
+        return f"{noun} {rows[int(row)][0]!r:.20}, column {names[int(column)]}: expected {expected[:80]}, got {value}"
     return ""
 
 

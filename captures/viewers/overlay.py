@@ -86,7 +86,7 @@ def _inset(canvas: NDArray[np.uint8], analysis: "Analysis") -> None:
 
 
 def _lines(analysis: "Analysis", status: SessionStatus) -> list[Line]:
-    """The lines of text at the top, with their colours."""
+    """List the lines of text at the top, with their colours."""
     row = analysis.rows[0]
     sheet = f"sheet: {row.condition}"
     if analysis.pose is not None:
@@ -120,13 +120,13 @@ def _guide(canvas: NDArray[np.uint8], status: SessionStatus, director: "Director
     pitch = cell + _px(canvas, _CELL_GAP_PX)
     left = canvas.shape[1] - columns * pitch - _px(canvas, 8)
     top = canvas.shape[0] - rows * pitch - _px(canvas, 2 * _LINE_PX + 20)
-    here = director.grid.cell(step.distance_m, step.yaw_deg)
+    current_cell = director.grid.cell(step.distance_m, step.yaw_deg)
     for (row, column), (done, total) in filled[step.condition].items():
         corner = (left + column * pitch, top + row * pitch)
         far = (corner[0] + cell, corner[1] + cell)
         share = done / total
         cv2.rectangle(canvas, corner, far, tuple(round(60 + share * (c - 60)) for c in _GREEN), -1)
-        cv2.rectangle(canvas, corner, far, _YELLOW if (row, column) == here else _WHITE, 1)
+        cv2.rectangle(canvas, corner, far, _YELLOW if (row, column) == current_cell else _WHITE, 1)
 
 
 def heads_up(canvas: NDArray[np.uint8], lines: list[Line], *, at_bottom: bool = False) -> None:
@@ -170,5 +170,5 @@ def _label(canvas: NDArray[np.uint8], words: str, corner: tuple[int, int], color
 
 
 def _ascii(words: str) -> str:
-    """OpenCV's stroke font has only ASCII characters."""
+    """Replace characters outside ASCII, which OpenCV's stroke font lacks."""
     return words.encode("ascii", "replace").decode()

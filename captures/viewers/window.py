@@ -41,9 +41,9 @@ KEYS = {
 
 
 def _answers(display: str) -> bool:
-    """Whether an X server responds: without one, Qt ends the process."""
-    host, _, rest = display.rpartition(":")
-    number = rest.split(".")[0]
+    """Tell whether an X server responds: without one, Qt ends the process."""
+    host, _, suffix = display.rpartition(":")
+    number = suffix.split(".")[0]
     if not sys.platform.startswith("linux") or not number.isdecimal():
         return True
     try:
@@ -123,8 +123,8 @@ class SessionWindow(AbstractContextManager["SessionWindow"]):
         else:
             self._going &= self._window.wait()
         self._on_key(self._window.key)
-        asked, self._asked = self._asked, []
-        return asked if self._going else [*asked, Command("stop")]
+        commands, self._asked = self._asked, []
+        return commands if self._going else [*commands, Command("stop")]
 
     def _on_key(self, key: str) -> None:
         if key in KEYS:

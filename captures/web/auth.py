@@ -32,7 +32,7 @@ class Authenticator:
             role: Role = "page"
             if not secrets.compare_digest(key.encode(), self.page_key.encode()):
                 encoded = key.encode()
-                link = next((known for known in self._links if secrets.compare_digest(encoded, known.encode())), None)
+                link = next((token for token in self._links if secrets.compare_digest(encoded, token.encode())), None)
                 if link is None:
                     return None
                 self._links.discard(link)

@@ -54,8 +54,8 @@ class Hub:
         self._announce(
             self._state | {"trouble": "", "recording": True, "frames": kept, "guide": words or "Good: hold still."}
         )
-        asked = [self._commands.popleft().do for _ in range(len(self._commands))]
-        return "stop" not in asked
+        actions = [self._commands.popleft().do for _ in range(len(self._commands))]
+        return "stop" not in actions
 
     def end(self) -> None:
         """Notify browsers that the session has ended."""

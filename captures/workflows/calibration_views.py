@@ -43,7 +43,7 @@ class RehearsedSheet(FileSource):
             InputError: if the PDF is not readable.
         """
         self._rig = VirtualRig(sheet, [(sheet, None)], frame_wh=_REHEARSAL_WH)  # stills are shown before grey
-        self._page = [each.kind for each in self._rig.layouts].index(layout.kind)
+        self._page = [rig_layout.kind for rig_layout in self._rig.layouts].index(layout.kind)
         self._how: dict[str, float] = {} if layout.kind == "board" else _FACING
 
     def __iter__(self) -> Iterator[Frame]:
@@ -68,9 +68,9 @@ def collect_views(
         for frame in frames:
             before = len(collector.views)
             refusal = collector.offer(frame.image)
-            kept = collector.views[-1] if len(collector.views) > before else None
+            accepted_view = collector.views[-1] if len(collector.views) > before else None
             wish = collector.wish
-            picture = _board_picture(frame.image, collector, kept, refusal, wish)
+            picture = _board_picture(frame.image, collector, accepted_view, refusal, wish)
             if not on_look(picture, len(collector.views), refusal or wish):
                 break
             if len(collector.views) >= MOST_VIEWS or (live and not wish):
@@ -126,9 +126,9 @@ def collect_shots(
 
 
 def _board_picture(
-    image: NDArray[np.uint8], collector: ViewCollector, kept: BoardView | None, refusal: str, wish: str
+    image: NDArray[np.uint8], collector: ViewCollector, accepted_view: BoardView | None, refusal: str, wish: str
 ) -> NDArray[np.uint8]:
-    """The frame, darker where views are missing, with the corners of an accepted view and an instruction."""
+    """Draw the frame, darker where views are missing, with the corners of an accepted view and an instruction."""
     picture = image.copy()
     rows, columns = COVERAGE_GRID
     height, width = picture.shape[:2]
@@ -138,8 +138,8 @@ def _board_picture(
             column * width // columns : (column + 1) * width // columns,
         ]
         part[:] = (part * 0.55).astype(np.uint8)
-    if kept is not None:
-        for x, y in kept.corners_px:
+    if accepted_view is not None:
+        for x, y in accepted_view.corners_px:
             cv2.circle(picture, (round(float(x)), round(float(y))), max(3, width // 320), _GREEN, -1, cv2.LINE_AA)
     lines = [(f"{number_of(len(collector.views), 'view')} accepted", _WHITE)]
     lines += [(refusal, _ORANGE)] if refusal else []

@@ -73,10 +73,10 @@ def recorded_settings(session: Path, record: SessionRecord) -> dict[str, Any]:
     }
 
 
-def _without_options_of_another(known: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+def _without_options_of_another(settings: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """Leave out the recorded options of a model where another one is given."""
-    options = (*(_OPTIONS if "classifier" in given else ()), *(("threshold",) if "detector" in given else ()))
-    return known | dict.fromkeys(options)
+    options = (*(_OPTIONS if "classifier" in changes else ()), *(("threshold",) if "detector" in changes else ()))
+    return settings | dict.fromkeys(options)
 
 
 def resumed_request(
@@ -93,10 +93,10 @@ def resumed_request(
     Raises:
         InputError: if the session's run or sheet no longer exists.
     """
-    known = _without_options_of_another(recorded_settings(session, record), given)
+    settings = _without_options_of_another(recorded_settings(session, record), given)
     if "profile" in given:
-        known.pop("lens")
-    return SessionRequest(**{**asked, **known, **given}, resume=True)
+        settings.pop("lens")
+    return SessionRequest(**{**asked, **settings, **given}, resume=True)
 
 
 def reanalysis_request(session: RecordedSession, given: dict[str, Any]) -> SessionRequest:
@@ -106,12 +106,12 @@ def reanalysis_request(session: RecordedSession, given: dict[str, Any]) -> Sessi
         InputError: if the session's run or sheet no longer exists.
     """
     unset: dict[str, Any] = dict.fromkeys(field.name for field in fields(SessionRequest))
-    known = _without_options_of_another(recorded_settings(session.folder, session.record), given)
+    settings = _without_options_of_another(recorded_settings(session.folder, session.record), given)
     for_frames = {"protocol": None, "label": None, "light": None, "every": 1, "max_fps": None, "keep": "all"}
-    rest = {"device": "auto", "trust_weights": False, "grad_cam": True, "seed": 0, "resume": False}
+    defaults = {"device": "auto", "trust_weights": False, "grad_cam": True, "seed": 0, "resume": False}
     if "profile" in given:
-        known.pop("lens")
-    return SessionRequest(**{**unset, **rest, **known, **for_frames, **given})
+        settings.pop("lens")
+    return SessionRequest(**{**unset, **defaults, **settings, **for_frames, **given})
 
 
 def reanalysis_config(
@@ -142,11 +142,11 @@ def _require_same_weights(config: SessionConfig, session: RecordedSession) -> No
             )
 
 
-def _existing(session: Path, noted: str | None, what: str) -> Path | None:
+def _existing(session: Path, noted: str | None, noun: str) -> Path | None:
     path = Path(os.path.normpath(session / noted)) if noted else None
     if path is not None and not path.exists():
         raise InputError(
-            f"the {what} of {session} is not at {path}; put it there, or move the session back: its {what} is found from where "
+            f"the {noun} of {session} is not at {path}; put it there, or move the session back: its {noun} is found from where "
             "it lies, and `physpatch runs export` takes both along"
         )
     return path

@@ -168,8 +168,8 @@ def prepare_session(
     label = None if request.label is None else class_named(request.label, classifier, detector)
     rig = None
     if frames is None:
-        shown = scene is None or scene.background == "photograph"
-        behind = _photographs(request, config, classifier, detector) if shown else ()
+        needs_photographs = scene is None or scene.background == "photograph"
+        behind = _photographs(request, config, classifier, detector) if needs_photographs else ()
         with discarded_on_failure(session):
             if sheet is None:
                 sheet = print_for_rig(patch, config, session, print_run, say)
@@ -222,7 +222,7 @@ def _protocol(plan: Path | Protocol | None, attended: bool) -> Protocol | None:
 def _photographs(
     request: SessionRequest, config: TrainConfig | None, classifier: Victim, detector: Detector | None
 ) -> Sequence[tuple[Path, str | None]]:
-    """The photographs that the run held out for its own model, each with its class or None."""
+    """Return the photographs that the run held out for its own model, each with its class or None."""
     on_detector = detector is not None and config is not None and Path(config.victim.model).stem == detector.name
     own = detector if on_detector and detector is not None else classifier
     files = held_out_files(request.run, config or TrainConfig(), own)

@@ -25,7 +25,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def commands_page() -> str:
-    """The help text of every command."""
+    """Return the help text of every command."""
     sys.path.insert(0, str(ROOT))
     from cli import cli
 
@@ -52,7 +52,7 @@ def _commands(group: click.Group, above: tuple[str, ...]) -> Iterator[tuple[tupl
 
 
 def notebook_page(path: Path) -> tuple[str, dict[str, bytes]]:
-    """A notebook, as it was last executed, as Markdown and the pictures in it by file name."""
+    """Convert a notebook, as it was last executed, to Markdown and the pictures in it by file name."""
     notebook = nbformat.read(path, as_version=4)
     text, resources = MarkdownExporter().from_notebook_node(
         notebook, resources={"unique_key": path.stem, "output_files_dir": path.stem}

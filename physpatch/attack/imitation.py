@@ -45,10 +45,10 @@ class Imitation:
 
     def learn(self) -> int:
         """Learn from the views noted since the last time, and forget them; return their number."""
-        shown, self._shown = self._shown, []
+        views, self._shown = self._shown, []
         module = self._network.module.requires_grad_(True)
         try:
-            for images, answers in shown:
+            for images, answers in views:
                 with torch.enable_grad():
                     own = self.scores(images).float().log_softmax(dim=1)
                     F.kl_div(own, answers.log_softmax(dim=1), log_target=True, reduction="batchmean").backward()
@@ -56,14 +56,14 @@ class Imitation:
                 self._optimizer.zero_grad(set_to_none=True)
         finally:
             module.requires_grad_(False)
-        return sum(len(images) for images, _ in shown)
+        return sum(len(images) for images, _ in views)
 
     def state(self) -> dict[str, Tensor]:
         """Return everything needed to resume, as tensors."""
-        kept = {f"{number}.weights": weights.detach().clone() for number, weights in enumerate(self._parameters)}
+        tensors = {f"{number}.weights": weights.detach().clone() for number, weights in enumerate(self._parameters)}
         for number, weights in enumerate(self._parameters):
-            kept |= {f"{number}.{name}": value.clone() for name, value in self._optimizer.state[weights].items()}
-        return kept
+            tensors |= {f"{number}.{name}": value.clone() for name, value in self._optimizer.state[weights].items()}
+        return tensors
 
     @torch.no_grad()
     def restore(self, state: dict[str, Tensor]) -> None:
@@ -110,8 +110,8 @@ class Imitations:
 
     def state(self) -> dict[str, Tensor]:
         """Return everything needed to resume, as tensors."""
-        kept = {f"{number}.{k}": v for number, part in enumerate(self._parts) for k, v in part.state().items()}
-        return kept | {"turn": torch.tensor(self._turn)}
+        tensors = {f"{number}.{k}": v for number, part in enumerate(self._parts) for k, v in part.state().items()}
+        return tensors | {"turn": torch.tensor(self._turn)}
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Resume from the result of :meth:`state`."""

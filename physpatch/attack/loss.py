@@ -234,10 +234,10 @@ class AttackLoss(nn.Module):
         with torch.autocast(composite.device.type, torch.bfloat16, enabled=self._half):
             return judge.defence.attacked(composite, draws)
 
-    def _scores(self, victim: Victim, images: Tensor, boxes: Tensor | None, given: int) -> tuple[Tensor, Tensor]:
+    def _scores(self, victim: Victim, images: Tensor, boxes: Tensor | None, size: int) -> tuple[Tensor, Tensor]:
         """Score images twice: for the loss, and to judge success.
 
-        ``boxes`` (B, 4) are where a detector's boxes count, in images of ``given`` pixels.
+        ``boxes`` (B, 4) are where a detector's boxes count, in images of ``size`` pixels.
         """
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self._half):
             if not isinstance(victim, Detector):
@@ -245,7 +245,7 @@ class AttackLoss(nn.Module):
                 return scores, victim.judged(scores.detach())
             predicted, probabilities = victim.predictions(images)
         predictions = predicted, probabilities.float()
-        places = None if boxes is None else boxes * images.shape[-1] / given
+        places = None if boxes is None else boxes * images.shape[-1] / size
         centred = self._region.kind == "patch"
         with torch.no_grad():
             judged = victim.judged_boxes(predictions, places, centred=centred)

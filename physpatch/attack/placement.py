@@ -66,14 +66,14 @@ class Carrier:
             InputError: no such sign, or the patch would extend beyond its edge.
         """
         drawn, (rows, columns) = sign(name), grid
-        both = together(drawn, grid, share, at)
-        left, top, width, _ = both.patch
-        cell = both.side * width / columns  # of the sign's side
+        arrangement = together(drawn, grid, share, at)
+        left, top, width, _ = arrangement.patch
+        cell = arrangement.side * width / columns  # of the sign's side
         per_cell = max(1, round(cell * _TEXELS))
         own = math.ceil(per_cell / cell)
-        side = max(own, math.ceil(own * both.side))
+        side = max(own, math.ceil(own * arrangement.side))
         picture = torch.from_numpy(drawn.draw(own)).permute(2, 0, 1).float() / 255
-        x, y = (round(first * side) for first in both.sign)
+        x, y = (round(first * side) for first in arrangement.sign)
         beyond = (x, side - own - x, y, side - own - y)
         outline = torch.from_numpy(np.concatenate(drawn.shapes[0].polygons)).float()
         box = (round(left * side), round(top * side), columns * per_cell, rows * per_cell)

@@ -98,8 +98,8 @@ def chosen_tables(names: Sequence[str], changes: Mapping[str, Any]) -> tuple[Ben
     """
     every = leaderboard()
     for name in names:
-        if name not in (known := [table.name for table in every]):
-            raise unknown_name("table", name, known)
+        if name not in (table_names := [table.name for table in every]):
+            raise unknown_name("table", name, table_names)
     axes = {field.name for field in fields(BenchPlan)}
     of_plan = {name: value for name, value in changes.items() if name in axes}
     of_base = {name: value for name, value in changes.items() if name not in axes}

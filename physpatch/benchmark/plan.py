@@ -171,13 +171,13 @@ class BenchPlan:
         return [cell.seeded(number) for cell in cells for number in range(self.seeds)]
 
     def _cell(self, way: str, model: str, grid: str, area: float, target: str, defence: str, start: str) -> "BenchCell":
-        others = tuple(name for name in self.models if name != model)
+        other_models = tuple(name for name in self.models if name != model)
         together = Way.parse(way).needs_several_victims
         if self.leave_one_out:
-            model, *rest = (*others, model)
-            others, ensemble = tuple(rest), tuple(rest[:-1])
+            model, *remaining_models = (*other_models, model)
+            other_models, ensemble = tuple(remaining_models), tuple(remaining_models[:-1])
         else:
-            ensemble = others if together else ()
+            ensemble = other_models if together else ()
         config = Way.parse(way).applied(
             self.base.changed(model=model, ensemble=ensemble, area=area, target=target, defences=_known(defence))
         )
@@ -185,7 +185,7 @@ class BenchPlan:
         return BenchCell(
             config,
             grid,
-            (model, *others),
+            (model, *other_models),
             behind if defence == UNDEFENDED else (defence,),
             way,
             self._start(start, grid, area, target),
@@ -251,12 +251,12 @@ class BenchCell:
         further = [self.behind, None if self.start is None else self.start.name, self.marks, self.heat]
         if further != [(), None, 0, True]:  # so that cells from before these existed keep their names
             settings += further
-        known = json.dumps(settings, sort_keys=True, default=str)
+        settings_json = json.dumps(settings, sort_keys=True, default=str)
         model, target = (self.config.setting(name) for name in ("model", "target"))
         words = f"{self.way}-{model}-{self.grid}-{100 * Placement.of(self.config).area:.3g}pc-{target}"
         words += "".join(f"-knows_{name}" for name in self.config.victim.defences)
         readable = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in words)
-        return f"{readable}-{hashlib.sha256(known.encode()).hexdigest()[:8]}"
+        return f"{readable}-{hashlib.sha256(settings_json.encode()).hexdigest()[:8]}"
 
 
 def _known(defence: str) -> tuple[str, ...]:

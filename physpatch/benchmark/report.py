@@ -320,8 +320,8 @@ def _save_success_plot(path: Path, rows: Sequence[BenchRow]) -> None:
                 axis.plot(sum(shares) / len(shares), y + shift, marker, color=color, markersize=8)
     axis.set_yticks(range(len(groups)), [" · ".join(_names(group[0])) for group in groups], fontsize=8)
     seeds = max(map(len, groups))
-    shown = "95 % interval" if seeds == 1 else f"dots: {seeds} training seeds; large: their mean"
-    axis.set(xlim=(-1, 101), xlabel=f"% of pictures right with grey ({shown})")
+    explanation = "95 % interval" if seeds == 1 else f"dots: {seeds} training seeds; large: their mean"
+    axis.set(xlim=(-1, 101), xlabel=f"% of pictures right with grey ({explanation})")
     axis.invert_yaxis()
     axis.grid(axis="x", alpha=0.3)
     for marker, color, words in (
@@ -342,14 +342,14 @@ def save_summary_plot(path: Path, summary: Summary) -> None:
     figure = Figure(figsize=(8, tall), layout="constrained")
     axis = figure.add_subplot()
     for number, line in enumerate(summary.lines):
-        found = [(at, line.values[name]) for at, name in enumerate(summary.plotted) if name in line.values]
-        if summary.along and found:
-            places = [summary.along[1][at] for at, _ in found]
-            lows, highs = zip(*(value.ci95 or (value.mean, value.mean) for _, value in found), strict=True)
-            (curve,) = axis.plot(places, [100 * value.mean for _, value in found], ".-", label=labels[number])
+        plotted_values = [(at, line.values[name]) for at, name in enumerate(summary.plotted) if name in line.values]
+        if summary.along and plotted_values:
+            places = [summary.along[1][at] for at, _ in plotted_values]
+            lows, highs = zip(*(value.ci95 or (value.mean, value.mean) for _, value in plotted_values), strict=True)
+            (curve,) = axis.plot(places, [100 * value.mean for _, value in plotted_values], ".-", label=labels[number])
             axis.fill_between(places, _in_percent(lows), _in_percent(highs), color=curve.get_color(), alpha=0.12)
             continue
-        for at, value in found:
+        for at, value in plotted_values:
             low, high = value.ci95 or (value.mean, value.mean)
             spread = [[max(0.0, 100 * (value.mean - low))], [max(0.0, 100 * (high - value.mean))]]
             marker, color = _MARKERS[at % len(_MARKERS)]
@@ -398,8 +398,8 @@ def _save_transfer_plot(path: Path, rows: Sequence[BenchRow]) -> None:
         for x, value in enumerate(line):
             bold = "bold" if models[x] in (groups[y][0].model, *groups[y][0].also) else "normal"
             several = points[y][x][1:]
-            shown = in_points(value / 100, 0)
-            words = f"{shown} ± {stdev(points[y][x]):.0f}" if several else shown
+            mean_points = in_points(value / 100, 0)
+            words = f"{mean_points} ± {stdev(points[y][x]):.0f}" if several else mean_points
             color = "white" if value < 0.2 * most else "black"
             axis.text(x, y, words, ha="center", va="center", fontsize=8, color=color, fontweight=bold)
     axis.set_xticks(range(len(models)), models, fontsize=8, rotation=20)

@@ -109,8 +109,13 @@ def measure_cell(cell: BenchCell, say: Say = lambda _: None) -> BenchRow:
         InputError: an unusable model, target or data.
     """
     started = time.perf_counter()
-    asked = cell.config.victim
-    shared = {"device": asked.device, "trust": asked.trust_weights, "say": say, **asked.model_options}
+    victim_config = cell.config.victim
+    shared = {
+        "device": victim_config.device,
+        "trust": victim_config.trust_weights,
+        "say": say,
+        **victim_config.model_options,
+    }
     victims = _loaded(cell.measured_on, shared)
     imitators = [load_victim(name, **shared) for name in cell.config.optimisation.imitate]
     victim = victims[cell.measured_on[0]]
@@ -126,12 +131,12 @@ def measure_cell(cell: BenchCell, say: Say = lambda _: None) -> BenchRow:
                 "into folders named after their classes, or name the classes in a labels.csv"
             )
     training = counted_photographs(victim, training, config)
-    others = [victims[name] for name in config.victim.ensemble]
-    require_alike((victim, *others))
+    ensemble = [victims[name] for name in config.victim.ensemble]
+    require_alike((victim, *ensemble))
     starts = [] if cell.start_patch is None else [cell.start_patch]
-    choice = resolve_target(config.objective.target, victim, training, config, say, others=others, starts=starts)
+    choice = resolve_target(config.objective.target, victim, training, config, say, others=ensemble, starts=starts)
     trainer = Trainer(
-        victim, training, config, choice.index, others=others, start=cell.start_patch, imitators=imitators
+        victim, training, config, choice.index, others=ensemble, start=cell.start_patch, imitators=imitators
     )
     marks, seconds = _train(trainer, cell.marks, victim, own_photographs)
     patch = trainer.patch
@@ -149,7 +154,7 @@ def measure_cell(cell: BenchCell, say: Say = lambda _: None) -> BenchRow:
         target_asked=cell.config.objective.target,
         target=TargetClass.of(patch.target),
         target_choice=TargetChoiceRecord.model_validate(choice.to_dict()),
-        also=[other.name for other in others],
+        also=[member.name for member in ensemble],
         defence=cell.defence,
         start=RANDOM_START if cell.start is None else cell.start.measured_on[0],
         measured=measured,

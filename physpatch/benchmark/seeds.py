@@ -59,8 +59,8 @@ def _compared(first: Sequence[BenchRow], second: Sequence[BenchRow]) -> Iterator
     estimate = mean_interval(differences)
     if len(differences) < LEAST_SEEDS or estimate is None:
         seeds = f"{len(differences)} training seed{'s' * (len(differences) != 1)}"
-        others = f" (in {len(common) - len(alike)} more, they aim at different classes)" * (len(alike) < len(common))
-        yield f"{names[0]} and {names[1]}: undecided by {seeds}{others}; {LEAST_SEEDS} are needed."
+        remark = f" (in {len(common) - len(alike)} more, they aim at different classes)" * (len(alike) < len(common))
+        yield f"{names[0]} and {names[1]}: undecided by {seeds}{remark}; {LEAST_SEEDS} are needed."
         return
     mean, (low, high) = estimate
     words = f"{points(mean)} points [{points(low)}, {points(high)}] over {len(differences)} seeds"

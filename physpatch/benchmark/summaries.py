@@ -148,21 +148,25 @@ def _mean_interval(rates: Sequence[Rate]) -> Interval:
 
 def _on_the_way(rows: Sequence[BenchRow]) -> list[Summary]:
     """Summarise the success at each mark, by queries, and where gradients were taken by their evaluations."""
-    asked = [row for row in rows if row.marks and row.marks[-1].queries is not None]
-    taken = [row for row in rows if row.marks and row.marks[-1].queries is None]
-    if asked and taken:
+    by_queries = [row for row in rows if row.marks and row.marks[-1].queries is not None]
+    by_gradients = [row for row in rows if row.marks and row.marks[-1].queries is None]
+    if by_queries and by_gradients:
         return [
-            _way_by("way-queries", "queries", asked),
-            _way_by("way-gradients", "gradient evaluations", taken),
+            _way_by("way-queries", "queries", by_queries),
+            _way_by("way-gradients", "gradient evaluations", by_gradients),
         ]
-    return [_way_by("way", counted, of) for counted, of in (("queries", asked), ("gradient evaluations", taken)) if of]
+    return [
+        _way_by("way", counted, of)
+        for counted, of in (("queries", by_queries), ("gradient evaluations", by_gradients))
+        if of
+    ]
 
 
 def _way_by(key: str, counted: str, marked: Sequence[BenchRow]) -> Summary:
     places: dict[str, float] = {}
     lines = []
-    shown = ("technique", "network", "grid", "area", "target", "start")
-    for names, group in _grouped(marked, *shown, where_differing=("defence",)):
+    settings = ("technique", "network", "grid", "area", "target", "start")
+    for names, group in _grouped(marked, *settings, where_differing=("defence",)):
         values = {}
         for number in range(min(len(row.marks) for row in group)):
             spent = fmean(_spent(row.marks[number]) for row in group)
@@ -203,12 +207,12 @@ def _defences(rows: Sequence[BenchRow]) -> Summary | None:
         for name in names_of:
             static = [row for row in group if row.defence == UNDEFENDED and name in row.behind]
             adaptive = [row for row in group if row.defence == name and name in row.behind]
-            shown = static or adaptive
-            if not shown:
+            rows_behind = static or adaptive
+            if not rows_behind:
                 continue
             values = {
-                "clean accuracy paid": _over_seeds(shown, partial(_paid, name), unit="difference"),
-                "certified": _over_seeds(shown, partial(_certified, name)),
+                "clean accuracy paid": _over_seeds(rows_behind, partial(_paid, name), unit="difference"),
+                "certified": _over_seeds(rows_behind, partial(_certified, name)),
                 _UNDEFENDED: _over_seeds(static, lambda row: _success(row.own)),
                 _STATIC: _over_seeds(static, partial(_success_behind, name)),
                 _ADAPTIVE: _over_seeds(adaptive, partial(_success_behind, name)),

@@ -180,9 +180,9 @@ def bench(
     shared: dict[str, Any] = {"ray_address": ray_address}
     printing = chosen_prints(conditions, ())
     if preset == _LEADERBOARD:
-        given = given_options(context)
-        refuse_ignored(DEFAULT.changed(**fields), given)
-        changes = {name: value for name, value in (plan | fields).items() if name in given}
+        given_names = given_options(context)
+        refuse_ignored(DEFAULT.changed(**fields), given_names)
+        changes = {name: value for name, value in (plan | fields).items() if name in given_names}
         if printing is not None:
             changes["eot"] = eot_config(True, None, printing=printing)
         _leaderboard(changes, tables, out, json_out, shared)

@@ -46,8 +46,8 @@ def export(run: str | None, kind: str, size_mm: float, dpi: float, px: int, out:
     physpatch export runs/latest --size 10cm --dpi 600
     physpatch export runs/latest --as art --px 224 --out patch.npz
     """
-    given = given_options(click.get_current_context())
-    unused = {"px"} & given if kind == "png" else {"size_mm", "dpi"} & given
+    given_names = given_options(click.get_current_context())
+    unused = {"px"} & given_names if kind == "png" else {"size_mm", "dpi"} & given_names
     if unused:
         option = unused.pop().removesuffix("_mm")
         raise InputError(f"--{option} is not for --as {kind}; give {'--size and --dpi' if kind == 'png' else '--px'}")

@@ -83,10 +83,10 @@ def models(
 def _given(context: click.Context) -> list[Any]:
     """List the options that were given for the check, as they would be for `physpatch train`."""
     names = ("data", "columns", "weights", "labels", "cam_layer", "threshold", "trust_weights", "device")
-    given = given_options(context)
+    given_names = given_options(context)
     words: list[Any] = []
     for name in names:
-        if name in given:
+        if name in given_names:
             value = context.params[name]
             words += [f"--{name.replace('_', '-')}", *([] if value is True else [value])]
     return words

@@ -53,12 +53,12 @@ def _learning_rate(technique: Any) -> str:
     return f" (learning rate {technique.default_learning_rate:g})"
 
 
-def _known_logs(_context: click.Context, _: click.Parameter, asked: tuple[str, ...]) -> tuple[str, ...]:
-    if asked:
+def _known_logs(_context: click.Context, _: click.Parameter, logs: tuple[str, ...]) -> tuple[str, ...]:
+    if logs:
         from physpatch.records.run_logs import require_logs
 
-        require_logs(asked)
-    return asked
+        require_logs(logs)
+    return logs
 
 
 def _checked_columns(text: str) -> str:
@@ -319,8 +319,8 @@ def eot_config(
         InputError: one of them with --no-eot, no such preset, a profile without colours, or one with printing conditions.
     """
     colours = ("--condition or --icc", printing)
-    for name, given in (("--preset", preset), ("--range", ranges), ("--profile", profile), colours):
-        if given not in (None, (), "") and not eot:
+    for name, value in (("--preset", preset), ("--range", ranges), ("--profile", profile), colours):
+        if value not in (None, (), "") and not eot:
             raise InputError(f"--no-eot cannot be combined with {name}")
     if not eot:
         return EotConfig.none()

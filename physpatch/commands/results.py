@@ -107,10 +107,10 @@ def _show_differences(results: Results) -> None:
 def _show_objects(results: Results) -> None:
     """Print the results on the object, where a detector was measured on one."""
     rows = [
-        _object_row(model, result, shown)
+        _object_row(model, result, condition)
         for model, result in results.items()
         if result is not None and result.object is not None
-        for shown in ("clean", "patch", *result.controls)
+        for condition in ("clean", "patch", *result.controls)
     ]
     if rows:
         print_table(("object", "shown", "hidden", "relabelled", "false boxes per image", "mAP50 / mAP"), rows)
@@ -136,13 +136,16 @@ def _size_rows(model: str, parts: "Sequence[ObjectSize]") -> Iterator[tuple[str,
             yield f"{model}: {size}", describe_rate(part.success), describe_rate(part.rate("random"))
 
 
-def _object_row(model: str, result: "EvaluationRecord", shown: str) -> tuple[str, ...]:
-    precision, false_boxes = result.mean_precision[shown], result.false_boxes_per_image
+def _object_row(model: str, result: "EvaluationRecord", condition: str) -> tuple[str, ...]:
+    precision, false_boxes = result.mean_precision[condition], result.false_boxes_per_image
     return (
         f"{model}: {result.object}",
-        {"clean": "no patch", "patch": "patch"}.get(shown, f"{shown} control"),
-        *(describe_rate(rates[shown]) if shown in rates else "" for rates in (result.hidden, result.relabelled)),
-        f"{false_boxes[shown]:.2f}" if shown in false_boxes else "",
+        {"clean": "no patch", "patch": "patch"}.get(condition, f"{condition} control"),
+        *(
+            describe_rate(rates[condition]) if condition in rates else ""
+            for rates in (result.hidden, result.relabelled)
+        ),
+        f"{false_boxes[condition]:.2f}" if condition in false_boxes else "",
         f"{precision.map50:.2f} / {precision.map:.2f}",
     )
 
@@ -161,8 +164,8 @@ def show_defences(results: Results) -> None:
             rows.append((name, f"{points(-effect.clean_accuracy_paid)} points", *changes, certified))
     if rows:
         headings = ("behind a defence", "clean accuracy", "target first", "made wrong", "certified")
-        shown = len(headings) if any(row[-1] for row in rows) else -1
-        print_table(headings[:shown], [row[:shown] for row in rows])
+        end = len(headings) if any(row[-1] for row in rows) else -1
+        print_table(headings[:end], [row[:end] for row in rows])
 
 
 def describe_rate(rate: "Rate") -> str:

@@ -188,11 +188,15 @@ def train(
         else:
             printing = chosen_prints(conditions, icc)
             settings |= {"model": models[0], "ensemble": models[1:]}
-            given = {name: value for name, value in settings.items() if name in _given(context)}
+            given_settings = {name: value for name, value in settings.items() if name in _given(context)}
             # No file can allow what runs code.
-            given = _one_length(given) | {"trust_weights": settings["trust_weights"]}
+            given_settings = _one_length(given_settings) | {"trust_weights": settings["trust_weights"]}
             if from_session is None:
-                config = TrainConfig.of(**given) if config_file is None else TrainConfig.load(config_file, **given)
+                config = (
+                    TrainConfig.of(**given_settings)
+                    if config_file is None
+                    else TrainConfig.load(config_file, **given_settings)
+                )
                 # --eot asks for transformations, and a file that --no-eot made has none.
                 base = config.default_eot if "eot" in _given(context) and config.eot == EotConfig.none() else config.eot
                 config = config.changed(eot=eot_config(eot, preset, ranges, profile, base, printing))
@@ -205,9 +209,9 @@ def train(
                     "--condition and --icc"
                 )
             else:
-                config = Workflows.of(context).config_from_session(from_session, given, preset, bar.say)
+                config = Workflows.of(context).config_from_session(from_session, given_settings, preset, bar.say)
                 config = config.changed(eot=config.eot.with_ranges(ranges))
-            refuse_ignored(config, given.keys() | (settings_named(config_file) if config_file else set()))
+            refuse_ignored(config, given_settings.keys() | (settings_named(config_file) if config_file else set()))
             config.optimisation.check_starts()
             require_data(config.data.source)
             require_writable(out or RUNS_FOLDER)  # before torch is imported, which takes seconds
@@ -222,11 +226,11 @@ def train(
         _show_run(folder, json_out)
 
 
-def _one_length(given: dict[str, Any]) -> dict[str, Any]:
+def _one_length(given_settings: dict[str, Any]) -> dict[str, Any]:
     """Let the given steps or queries, of which either sets the length of a training, replace what a file says of the other."""
-    if {"steps", "queries"} <= given.keys():
+    if {"steps", "queries"} <= given_settings.keys():
         raise InputError("--steps and --queries each set the length of the training; give one of them")
-    return given | ({"queries": None} if "steps" in given else {})
+    return given_settings | ({"queries": None} if "steps" in given_settings else {})
 
 
 def _only_steps_given(context: click.Context) -> int | None:
@@ -235,19 +239,19 @@ def _only_steps_given(context: click.Context) -> int | None:
     Raises:
         InputError: another setting is given.
     """
-    given = _given(context)
+    given_names = _given(context)
     for parameter in context.command.params:
-        if parameter.name in given - _BESIDE_RESUME - {"steps"}:
+        if parameter.name in given_names - _BESIDE_RESUME - {"steps"}:
             raise InputError(
                 f"--resume keeps the settings of the run; {parameter.opts[0]} cannot be changed, only --steps"
             )
-    return context.params["steps"] if "steps" in given else None
+    return context.params["steps"] if "steps" in given_names else None
 
 
 def _given(context: click.Context) -> set[str]:
     """Name the settings given on the command line; --model stands for two settings."""
-    given = given_options(context)
-    return given | ({"model", "ensemble"} if "models" in given else set())
+    given_names = given_options(context)
+    return given_names | ({"model", "ensemble"} if "models" in given_names else set())
 
 
 def _finer_grid_advice(record: "RunRecord") -> str | None:

@@ -174,6 +174,6 @@ def named(annotations: Iterable[Annotation], categories: Sequence[str], where: o
 
 def objects_of(name: str, annotations: Iterable[Annotation]) -> list[Box]:
     """Select the boxes of one class, the largest first."""
-    wanted = normal_name(name)
-    boxes = [annotation.box for annotation in annotations if normal_name(str(annotation.name)) == wanted]
+    class_name = normal_name(name)
+    boxes = [annotation.box for annotation in annotations if normal_name(str(annotation.name)) == class_name]
     return sorted(boxes, key=lambda box: (box[0] - box[2]) * (box[3] - box[1]))

@@ -59,21 +59,21 @@ def match_classes(labels: Iterable[Label], categories: Sequence[str], declared: 
     book = _ModelClasses(categories)
     times = Counter(declared)
     place = {label: i for i, label in enumerate(declared)} if len(declared) == len(categories) else {}
-    found: dict[Label, Match] = {}
+    matches: dict[Label, Match] = {}
     reasons: dict[Label, str] = {}
     for label in dict.fromkeys(labels):
         fitting, how = book.look_up(label)
         if times[label] > 1:
             reasons[label] = "has another meaning too"
         elif len(fitting) == 1:
-            found[label] = Match(next(iter(fitting)), how)
+            matches[label] = Match(next(iter(fitting)), how)
         elif place.get(label) in fitting:
-            found[label] = Match(place[label], f"{how} and place")
+            matches[label] = Match(place[label], f"{how} and place")
         elif fitting:
             reasons[label] = f"fits {' and '.join(map(str, sorted(fitting)[:3]))}"
         else:
             reasons[label] = "fits none"
-    return Matches(found, reasons)
+    return Matches(matches, reasons)
 
 
 def report_lines(source: str, matches: Matches, counts: Mapping[Label, int], categories: Sequence[str]) -> list[str]:
@@ -85,8 +85,12 @@ def report_lines(source: str, matches: Matches, counts: Mapping[Label, int], cat
         counts: the number of photographs of each class.
         categories: the model's class names.
     """
-    told = {label: match for label, match in matches.found.items() if match.how not in ("index", "name")}
-    rows = [(str(label), categories[match.index], match.how) for label, match in told.items() if counts.get(label)]
+    indirect_matches = {label: match for label, match in matches.found.items() if match.how not in ("index", "name")}
+    rows = [
+        (str(label), categories[match.index], match.how)
+        for label, match in indirect_matches.items()
+        if counts.get(label)
+    ]
     fate = "left out" if matches.found else "unlabelled"
     lost = [
         (str(label), "-", f"{reason}; {counts[label]} {fate}")
@@ -189,8 +193,8 @@ def _is_imagenet(categories: Sequence[str]) -> bool:
     if len(categories) != len(imagenet_wnids()):
         return False
     alike = sum(
-        bool({name for name, _ in _spelled(given, 0)} & {plain_spelling(own), *_names_of(wnid)})
-        for given, own, wnid in zip(categories, imagenet_categories(), imagenet_wnids(), strict=True)
+        bool({name for name, _ in _spelled(category, 0)} & {plain_spelling(own), *_names_of(wnid)})
+        for category, own, wnid in zip(categories, imagenet_categories(), imagenet_wnids(), strict=True)
     )
     return alike >= _SAME_ORDER * len(categories)
 

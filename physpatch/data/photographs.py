@@ -171,17 +171,17 @@ def photos_with_objects(detector: Victim, data: str, columns: str | None = None)
         InputError: see :func:`list_photos`.
     """
     items = _items(data, detector.categories, columns)[0]
-    known = {normal_name(name) for name in detector.categories}
+    class_names = {normal_name(name) for name in detector.categories}
     try:
         annotations = _annotations(items, data, detector.categories)
     except InputError:
         annotations = {}  # texts beside the photographs may be captions
-    found = []
+    photos = []
     for item in items:
-        boxes = [a.box for a in annotations.get(item.path, ()) if normal_name(str(a.name)) in known]
-        if boxes or (isinstance(item.label, str) and normal_name(item.label) in known):
-            found.append(Photo(item.path, UNLABELLED, tuple(boxes), item.clip))
-    return found
+        boxes = [a.box for a in annotations.get(item.path, ()) if normal_name(str(a.name)) in class_names]
+        if boxes or (isinstance(item.label, str) and normal_name(item.label) in class_names):
+            photos.append(Photo(item.path, UNLABELLED, tuple(boxes), item.clip))
+    return photos
 
 
 def _without_objects(data: str, labelled: str, annotations: Sequence[Annotation]) -> InputError:

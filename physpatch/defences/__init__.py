@@ -42,8 +42,8 @@ def defence_for(victim: Victim, name: str) -> Defence:
     """
     defence = DEFENCES.find(name)
     if victim.task not in defence.tasks:
-        needed, given = ("classifier", "detector") if victim.task == "detect" else ("detector", "classifier")
-        raise InputError(f"the defence {name} needs a {needed}; {victim.name} is a {given}")
+        needed, actual = ("classifier", "detector") if victim.task == "detect" else ("detector", "classifier")
+        raise InputError(f"the defence {name} needs a {needed}; {victim.name} is a {actual}")
     if defence.needs_heat and not victim.explains:
         raise InputError(f"the defence {name} needs Grad-CAM; {victim.name} shows no heat")
     return defence(victim)

@@ -101,8 +101,8 @@ def _new(boxes: Tensor, probabilities: Tensor, whole: Tensor, certain: Tensor, t
     new = probabilities * ((probabilities >= max(CONFIDENCE, threshold)) & _first(probabilities))
     lies_in = _share_inside(boxes, whole) >= COVERED  # (B, M, A)
     classes = (certain >= threshold) & _first(certain)
-    known = torch.einsum("bma,bak->bmk", lies_in.float(), classes.float()) > 0
-    return new * ~known
+    is_known = torch.einsum("bma,bak->bmk", lies_in.float(), classes.float()) > 0
+    return new * ~is_known
 
 
 def _first(probabilities: Tensor) -> Tensor:
@@ -110,9 +110,9 @@ def _first(probabilities: Tensor) -> Tensor:
     return probabilities == probabilities.amax(dim=2, keepdim=True)
 
 
-def _share_inside(boxes: Tensor, others: Tensor) -> Tensor:
-    """Compute the share of each box (B, M, 4) that lies in each of others (B, A, 4): (B, M, A)."""
-    first, second = boxes.detach().float()[:, :, None], others.detach().float()[:, None]
+def _share_inside(boxes: Tensor, outer_boxes: Tensor) -> Tensor:
+    """Compute the share of each box (B, M, 4) that lies in each of the outer ones (B, A, 4): (B, M, A)."""
+    first, second = boxes.detach().float()[:, :, None], outer_boxes.detach().float()[:, None]
     extent = torch.minimum(first[..., 2:], second[..., 2:]) - torch.maximum(first[..., :2], second[..., :2])
     area = (first[..., 2:] - first[..., :2]).clamp(min=0).prod(dim=-1)
     return extent.clamp(min=0).prod(dim=-1) / area.clamp(min=1e-9)

@@ -72,7 +72,7 @@ class PatchCleanser(Defence):
 
     @cached_property
     def _covering_masks(self) -> Tensor:
-        """The masks (M, 1, H, W), 1 where they cover, of which one covers any patch (section 3.2, equations 1 and 2)."""
+        """Make the masks (M, 1, H, W), 1 where they cover, of which one covers any patch (section 3.2, equations 1 and 2)."""
         size = self.victim.preprocessing.size
         patch = round(SIDE * size)
         stride = ceil((size - patch + 1) / MASKS)
@@ -85,7 +85,7 @@ class PatchCleanser(Defence):
 
     @cached_property
     def _pairs(self) -> Tensor:
-        """All pairs of the masks, each as one mask: (M * (M + 1) / 2, 1, H, W)."""
+        """Join each pair of the masks into one mask: (M * (M + 1) / 2, 1, H, W)."""
         masks = self._covering_masks
         first, second = torch.tensor(list(combinations_with_replacement(range(len(masks)), 2))).T
         return torch.maximum(masks[first], masks[second])

@@ -200,7 +200,7 @@ def evaluate_patch(
     """
     placement = Placement.cut(cut, area, patch.grid)
     target = None if patch.target is None else victim.target_index(patch.target)
-    shown = {c: patch if c == "patch" else patch.control(c) for c in CONDITIONS}
+    patches = {c: patch if c == "patch" else patch.control(c) for c in CONDITIONS}
     scores: dict[str, list[Tensor]] = {"clean": []}
     aimed: dict[str, list[Tensor]] = {}
     labels: list[Tensor] = []
@@ -212,7 +212,7 @@ def evaluate_patch(
             if scope == "patch" and target is not None:
                 patch_boxes = placement.patch_boxes(scene.params, scene.images.shape[-1])
             scores["clean"].append(clean(scene))
-            views = {name: scene.showing(cells) for name, cells in shown.items()}
+            views = {name: scene.showing(cells) for name, cells in patches.items()}
             if scene.params.prints:
                 views[_SCREEN] = scene.showing(patch, on_screen=True)
             for name, images in views.items():
@@ -247,9 +247,9 @@ def _require_numbers(victim: Victim, scores: dict[str, Tensor]) -> None:
     for name, values in scores.items():
         odd = int(values.isnan().any(dim=1).sum())
         if odd:
-            shown = "clean photographs" if name == "clean" else f"views of {name}"
+            pictures = "clean photographs" if name == "clean" else f"views of {name}"
             raise InputError(
-                f"{victim.name} answers {odd} of {len(values)} {shown} with scores that are not numbers (NaN), so no class "
+                f"{victim.name} answers {odd} of {len(values)} {pictures} with scores that are not numbers (NaN), so no class "
                 "comes first; mend the model, or the precision that it runs in"
             )
 
@@ -269,14 +269,14 @@ def scenes(
         raise InputError(
             "no labelled photographs to measure on; give data with labels (labels.csv, or a folder per class)"
         )
-    kept = photographs if judged.all() else photographs.subset(judged)
+    subset = photographs if judged.all() else photographs.subset(judged)
     generator = torch.Generator().manual_seed(seed)
     for _ in range(poses):
-        for number, rows in enumerate(torch.arange(len(kept)).split(_BATCH)):
-            images = kept.images[rows].to(victim.device).float() / 255
+        for number, rows in enumerate(torch.arange(len(subset)).split(_BATCH)):
+            images = subset.images[rows].to(victim.device).float() / 255
             params = sample(eot, len(images), generator)
-            boxes = kept.boxes[rows[0] : rows[-1] + 1]
-            scene = Scene(images, kept.labels[rows], kept.units[rows], params, placement, boxes, number)
+            boxes = subset.boxes[rows[0] : rows[-1] + 1]
+            scene = Scene(images, subset.labels[rows], subset.units[rows], params, placement, boxes, number)
             yield replace(scene, params=placement.aimed(params, scene.objects, images.shape[-1]))
 
 

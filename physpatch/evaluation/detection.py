@@ -135,10 +135,10 @@ def evaluate_on_object(
     target = None if patch.target is None else victim.target_index(patch.target)
     aim = Aim(region.goal, "image" if region.kind == "image" else "patch", index, target)
     # Harmless patches come first: boxes that appear with them are not phantoms of the patch.
-    shown = {"clean": None, **{name: patch.control(name) for name in CONTROLS}, "patch": patch}
+    patches = {"clean": None, **{name: patch.control(name) for name in CONTROLS}, "patch": patch}
     judged: dict[str, _Judged] = defaultdict(_Judged)
-    precision = {name: MeanAveragePrecision() for name in shown}
-    seen: dict[str, list[SeenObjects]] = {name: [] for name in shown}
+    precision = {name: MeanAveragePrecision() for name in patches}
+    seen_objects: dict[str, list[SeenObjects]] = {name: [] for name in patches}
     units = photographs.units.repeat(poses)
     sides: list[float] = []
     least = victim.threshold
@@ -153,16 +153,18 @@ def evaluate_on_object(
             objects = scene.boxes or own[:, None].unbind()
             sides += (own[:, 2:] - own[:, :2]).prod(dim=1).sqrt().tolist()
             harmless: list[list[FoundBox]] = [[] for _ in at_patch]
-            for name, cells in shown.items():
+            for name, cells in patches.items():
                 detections = bare(scene) if cells is None else find(scene.showing(cells))
                 precision[name].update(*_for_metric(detections, objects, index))
-                for view, expected, object_xyxy, patch_xyxy, there in zip(
+                for view, expected, object_xyxy, patch_xyxy, object_boxes in zip(
                     detections, harmless, own.tolist(), at_patch, objects, strict=True
                 ):
                     boxes = to_found_boxes(view)
                     of_class = [box for box in boxes if box.label == index]
-                    photograph = int(units[len(seen[name])])
-                    seen[name].append(SeenObjects(of_class, there.tolist(), patch_xyxy, photograph, least))
+                    photograph = int(units[len(seen_objects[name])])
+                    seen_objects[name].append(
+                        SeenObjects(of_class, object_boxes.tolist(), patch_xyxy, photograph, least)
+                    )
                     outcome = judge(boxes, aim, object_xyxy=object_xyxy, patch_xyxy=patch_xyxy, least=least)
                     judged[name].outcomes.append(outcome)
                     judged[name].taken_for.append(_surest_on(object_xyxy, boxes) if outcome.relabelled else None)
@@ -170,32 +172,37 @@ def evaluate_on_object(
                     if name == "clean":
                         expected += boxes
             progress(len(sides), len(photographs) * poses)
-    told = replace(
+    evaluation = replace(
         _count(victim, index, patch, judged, precision, sides, units, len(photographs)),
-        by_patch_distance=tuple(by_distance(seen)),
+        by_patch_distance=tuple(by_distance(seen_objects)),
     )
     taken_for = [
-        label for label, right in zip(judged["patch"].taken_for, told.success.right.tolist(), strict=True) if right
+        label
+        for label, right in zip(judged["patch"].taken_for, evaluation.success.right.tolist(), strict=True)
+        if right
     ]
-    other = _other_sign(victim, taken_for) if placement.sign is not None else None
-    if other is None:
-        return told
+    other_sign = _other_sign(victim, taken_for) if placement.sign is not None else None
+    if other_sign is None:
+        return evaluation
     with untouched(victim), torch.no_grad():
-        lost = _lost(views(), drawing(other, patch.grid), find, aim, least, lambda done: progress(done, len(sides)))
+        lost = _lost(
+            views(), drawing(other_sign, patch.grid), find, aim, least, lambda done: progress(done, len(sides))
+        )
     return replace(
-        told, drawn_sign=DrawnSign(sign=other, lost=rate_over(torch.tensor(lost), told.success.right, units))
+        evaluation,
+        drawn_sign=DrawnSign(sign=other_sign, lost=rate_over(torch.tensor(lost), evaluation.success.right, units)),
     )
 
 
 def _surest_on(place: Sequence[float], boxes: Iterable[FoundBox]) -> int:
-    """The index of the class of the most confident box on an object."""
+    """Return the index of the class of the most confident box on an object."""
     label = max((box for box in boxes if is_on(box.xyxy, place)), key=lambda box: box.score).label
     assert isinstance(label, int)
     return label
 
 
 def _other_sign(victim: Victim, taken_for: Iterable[int | None]) -> str | None:
-    """The sign that objects were taken for most often; None for none, or a class that is no sign."""
+    """Find the sign that objects were taken for most often; None for none, or a class that is no sign."""
     counts = Counter(index for index in taken_for if index is not None)
     return next((sign_name(victim.categories[index]) for index, _ in counts.most_common(1)), None)
 
@@ -209,13 +216,13 @@ def _lost(
     progress: Callable[[int], None],
 ) -> list[bool]:
     """Tell in which views the object is lost with these cells; ``progress`` is told the number of views so far."""
-    told: list[bool] = []
+    lost: list[bool] = []
     for scene in views:
         assert scene.objects is not None
         for view, place in zip(find(scene.showing(cells)), scene.objects.tolist(), strict=True):
-            told.append(bool(judge(to_found_boxes(view), aim, object_xyxy=place, least=least).wrong))
-        progress(len(told))
-    return told
+            lost.append(bool(judge(to_found_boxes(view), aim, object_xyxy=place, least=least).wrong))
+        progress(len(lost))
+    return lost
 
 
 def _for_metric(
@@ -289,6 +296,6 @@ def _by_size(
     sides: Tensor, success: dict[str, Tensor], fair: Tensor, units: Tensor
 ) -> Iterator[tuple[float, float, dict[str, Rate]]]:
     for least, most in np.lib.stride_tricks.sliding_window_view(_SIZES_PX, 2).tolist():
-        here = (sides >= least) & (sides < most)
-        if here.any():
-            yield least, most, {name: rate_over(success[name], fair & here, units) for name in CONDITIONS}
+        in_range = (sides >= least) & (sides < most)
+        if in_range.any():
+            yield least, most, {name: rate_over(success[name], fair & in_range, units) for name in CONDITIONS}

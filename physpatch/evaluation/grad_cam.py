@@ -129,13 +129,15 @@ def grad_cam(victim: Victim) -> Iterator[HeatMapper]:
     """
     from pytorch_grad_cam import GradCAM
 
-    found = victim.heat_layer
-    if found is None:
+    heat_layer = victim.heat_layer
+    if heat_layer is None:
         raise InputError(f"{victim.name} shows no heat: Grad-CAM needs gradients and a layer with a spatial map")
     with untouched(victim):
         # The copy is for networks that continue in place (DenseNet), which is forbidden on a leaf.
-        cut = found.layer.register_forward_hook(lambda _layer, _in, output: output.detach().requires_grad_().clone())
-        cam = GradCAM(_Output(victim), [found.layer], reshape_transform=found.reshape)
+        cut = heat_layer.layer.register_forward_hook(
+            lambda _layer, _in, output: output.detach().requires_grad_().clone()
+        )
+        cam = GradCAM(_Output(victim), [heat_layer.layer], reshape_transform=heat_layer.reshape)
         try:
             yield HeatMapper(cam, victim)
         finally:  # not `with GradCAM(...)`: it swallows every IndexError of the block
@@ -159,8 +161,8 @@ def differentiable_heat(victim: Victim, images: Tensor) -> Tensor:
     most = _most_at_once(victim)
     if len(images) > most:
         return torch.cat([differentiable_heat(victim, part) for part in images.split(most)])
-    found, outputs = victim.heat_layer, []
-    if found is None:
+    heat_layer, outputs = victim.heat_layer, []
+    if heat_layer is None:
         raise InputError(f"{victim.name} shows no heat: Grad-CAM needs a layer with a spatial map")
 
     def keep(_layer: nn.Module, _in: object, output: Tensor) -> Tensor:
@@ -168,13 +170,13 @@ def differentiable_heat(victim: Victim, images: Tensor) -> Tensor:
         return output.clone()  # for networks that continue in place
 
     with torch.enable_grad():
-        hook = found.layer.register_forward_hook(keep)
+        hook = heat_layer.layer.register_forward_hook(keep)
         try:
             scores = victim.scores(images if images.requires_grad else images.detach().requires_grad_())
         finally:
             hook.remove()
         (slopes,) = torch.autograd.grad(scores.amax(dim=1).sum(), outputs[-1], create_graph=True)
-        reshape = found.reshape or (lambda values: values)
+        reshape = heat_layer.reshape or (lambda values: values)
         weights = reshape(slopes).mean(dim=(2, 3), keepdim=True)
         maps = (weights * reshape(outputs[-1])).sum(dim=1, keepdim=True).relu()
         heat = _from_zero(maps[: len(images)])  # without those of the copies that fill up a fixed batch

@@ -36,7 +36,7 @@ class SeenObjects:
     def missed(self) -> list[bool]:
         """Return for each object whether no box of enough confidence is on it."""
         sure = [box for box in self.boxes if box.score >= self.least]
-        return [not any(is_on(box.xyxy, one) for box in sure) for one in self.objects]
+        return [not any(is_on(box.xyxy, place) for box in sure) for place in self.objects]
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,8 @@ class DistanceResult:
             below_sides=None if math.isinf(self.high) else self.high,
             missed=dict(self.missed),
             precision={
-                name: PrecisionValue(ap50=found.ap, ci95=found.ci95, objects=found.objects)
-                for name, found in self.precision.items()
+                name: PrecisionValue(ap50=value.ap, ci95=value.ci95, objects=value.objects)
+                for name, value in self.precision.items()
             },
         )
 
@@ -70,17 +70,20 @@ class DistanceResult:
 def by_distance(views: Mapping[str, Sequence[SeenObjects]]) -> Iterator[DistanceResult]:
     """Compute the results by distance, from the same views of every condition and of none, ``clean``."""
     grey = views["grey"]
-    gaps = torch.tensor([gap_in_sides(one, view.patch) for view in grey for one in view.objects])
+    gaps = torch.tensor([gap_in_sides(place, view.patch) for view in grey for place in view.objects])
     photographs = torch.tensor([view.photograph for view in grey for _ in view.objects])
-    missed = {name: torch.tensor([lost for view in seen for lost in view.missed]) for name, seen in views.items()}
+    missed = {
+        name: torch.tensor([lost for view in condition_views for lost in view.missed])
+        for name, condition_views in views.items()
+    }
     for low, high in pairwise((0.0, *GAP_EDGES, math.inf)):
-        here = (gaps >= low) & (gaps < high)
-        if here.any():
+        in_range = (gaps >= low) & (gaps < high)
+        if in_range.any():
             yield DistanceResult(
                 low,
                 high,
-                {name: rate_over(missed[name], here & ~missed["grey"], photographs) for name in CONDITIONS},
-                {name: _precision(seen, low, high) for name, seen in views.items()},
+                {name: rate_over(missed[name], in_range & ~missed["grey"], photographs) for name in CONDITIONS},
+                {name: _precision(condition_views, low, high) for name, condition_views in views.items()},
             )
 
 

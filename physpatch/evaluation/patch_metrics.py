@@ -101,9 +101,9 @@ class PatchMetrics(Metric):  # type: ignore[misc]  # mypy does not follow torchm
         if len(set(numbers.values())) > 1:
             raise InputError(f"PatchMetrics got scores of different numbers of classes: {numbers}")
         for classes in numbers.values():
-            for what, index in (("label", int(labels.max())), ("target", -1 if self.target is None else self.target)):
+            for kind, index in (("label", int(labels.max())), ("target", -1 if self.target is None else self.target)):
                 if index >= classes:
-                    raise InputError(f"PatchMetrics has the {what} {index}, but scores of classes 0 to {classes - 1}")
+                    raise InputError(f"PatchMetrics has the {kind} {index}, but scores of classes 0 to {classes - 1}")
 
     def compute(self) -> dict[str, Any]:
         """Compute the numbers, by the names of ``physpatch evaluate --json``; a rate is ``{rate, ci95, n}``.

@@ -105,13 +105,13 @@ def gap_in_sides(place: Edges, patch: Edges) -> float:
 def _average(
     hits: NDArray[np.float64], of_box: NDArray[np.int_], objects: NDArray[np.float64], times: NDArray[np.float64]
 ) -> float:
-    """The average precision if each unit counts so many times; boxes are in order of confidence."""
+    """Compute the average precision if each unit counts so many times; boxes are in order of confidence."""
     total = float(objects @ times)
     if not total:
         return math.nan
     counted = times[of_box]
-    found, shown = np.cumsum(hits * counted), np.cumsum(counted)
-    precision = np.divide(found, shown, out=np.zeros_like(found), where=shown > 0)
+    hit_counts, box_counts = np.cumsum(hits * counted), np.cumsum(counted)
+    precision = np.divide(hit_counts, box_counts, out=np.zeros_like(hit_counts), where=box_counts > 0)
     best = np.maximum.accumulate(precision[::-1])[::-1]
-    at = np.searchsorted(found / total, _LEVELS - 1e-9)
+    at = np.searchsorted(hit_counts / total, _LEVELS - 1e-9)
     return float(np.append(best, 0.0)[at].mean())

@@ -46,16 +46,16 @@ class Columns:
             InputError: another key, or no name.
         """
         keys = [field.name for field in fields(cls)]
-        given: dict[str, str] = {}
+        names: dict[str, str] = {}
         for part in _parts(text) if text is not None else ():
             key, _, name = (word.strip() for word in part.partition("="))
             if key not in keys:
                 raise unknown_name("kind of column", key, keys)
-            if not name or key in given:
+            if not name or key in names:
                 raise InputError(f"--columns {text!r} is not understood; expected file=NAME,label=NAME, each once")
-            given[key] = name
-        folder = given.pop("folder", None)
-        return cls(**given, folder=None if folder is None else Path(folder))
+            names[key] = name
+        folder = names.pop("folder", None)
+        return cls(**names, folder=None if folder is None else Path(folder))
 
     @staticmethod
     def absolute(text: str | None) -> str | None:
@@ -77,10 +77,10 @@ class Columns:
         """
         if len(present) > _MOST_COLUMNS:
             raise InputError(f"{where} has {len(present)} columns; expected at most {_MOST_COLUMNS}")
-        asked: str | None = getattr(self, kind)
-        if asked is not None and asked not in present:
-            raise InputError(f"{where} has no column {asked!r}; it has {listed(present)}")
-        return asked or next((name for name in _USUAL[kind] if name in present), None)
+        column: str | None = getattr(self, kind)
+        if column is not None and column not in present:
+            raise InputError(f"{where} has no column {column!r}; it has {listed(present)}")
+        return column or next((name for name in _USUAL[kind] if name in present), None)
 
     def require(self, kind: str, present: Collection[str], where: Path) -> str:
         """Find a column like :meth:`find`; it must be there.
@@ -88,13 +88,13 @@ class Columns:
         Raises:
             InputError: it is not; the message says how to name it.
         """
-        found = self.find(kind, present, where)
-        if found is None:
+        column = self.find(kind, present, where)
+        if column is None:
             raise InputError(
                 f"{where} needs the columns file and label, or name its own with --columns {kind}=NAME,…; it has "
                 f"{listed(present)}"
             )
-        return found
+        return column
 
 
 def _parts(text: str) -> list[str]:
@@ -104,5 +104,5 @@ def _parts(text: str) -> list[str]:
 
 def listed(names: Collection[object]) -> str:
     """List names for a message, shortened; the word none if there are none."""
-    shown = ", ".join(str(name)[:40] for name in list(names)[:_MOST_SHOWN])
-    return (shown or "none") + (" …" if len(names) > _MOST_SHOWN else "")
+    text = ", ".join(str(name)[:40] for name in list(names)[:_MOST_SHOWN])
+    return (text or "none") + (" …" if len(names) > _MOST_SHOWN else "")

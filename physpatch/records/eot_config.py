@@ -118,11 +118,11 @@ class EotConfig:
         unknown = sorted(value.keys() - parameters().keys() - {"prints"})
         if unknown:
             raise newer_key(unknown[0], cls)
-        given = {name: tuple(ends) for name, ends in value.items() if name != "prints"}
-        if not given:
+        ranges = {name: tuple(ends) for name, ends in value.items() if name != "prints"}
+        if not ranges:
             return cls(prints)
-        absent = {name: (p.neutral, p.neutral) for name, p in parameters().items() if name not in given}
-        return cls(prints, **absent | given)
+        absent = {name: (p.neutral, p.neutral) for name, p in parameters().items() if name not in ranges}
+        return cls(prints, **absent | ranges)
 
 
 def newer_key(key: str, section: type) -> InputError:

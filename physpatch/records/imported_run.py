@@ -95,8 +95,10 @@ def save_results(
         InputError: a run that was trained here, whose results are those of its training.
     """
     run, record = require_imported(folder)
-    first, *others = results
-    saved = results[first].changed(others={name: results[name] for name in others}) if others else results[first]
+    first, *other_names = results
+    saved = (
+        results[first].changed(others={name: results[name] for name in other_names}) if other_names else results[first]
+    )
     used = config.to_dict()
     settings = record.config | {name: used[name] for name in _MEASURED_WITH}
     record.changed(results=saved, weights=measured_by, config=settings, seed=seed).save(run / RUN_FILE)

@@ -45,8 +45,8 @@ def read_pixels(path: Path) -> tuple[NDArray[np.uint8], str]:
     if suffix in TENSORS:
         return _from_array(_tensor(path), path)
     if suffix not in PICTURE_SUFFIXES:
-        known = ", ".join(sorted({*PICTURE_SUFFIXES, *TENSORS, *ARRAYS}))
-        raise InputError(f"{path} is no picture, array or tensor; expected one of {known}")
+        known_suffixes = ", ".join(sorted({*PICTURE_SUFFIXES, *TENSORS, *ARRAYS}))
+        raise InputError(f"{path} is no picture, array or tensor; expected one of {known_suffixes}")
     return _from_picture(path)
 
 

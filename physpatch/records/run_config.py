@@ -23,5 +23,5 @@ def load_run_config(folder: Path | None) -> TrainConfig | None:
         from physpatch.records.run_record import RunRecord  # here, because it would slow down the help of every command
 
         return RunRecord.of(run).train_config
-    made = Patch.load(folder).provenance
-    return TrainConfig.from_dict(made["config"]) if "config" in made else None
+    provenance = Patch.load(folder).provenance
+    return TrainConfig.from_dict(provenance["config"]) if "config" in provenance else None

@@ -219,12 +219,12 @@ def _covered_corners(corners: Tensor, cover: Tensor) -> Tensor:
 
     ``corners`` (B, 4, 2) are those of all cells, ``cover`` ([B,] 1, rows, columns) is their opacity.
     """
-    seen = (cover > 0).flatten(0, -3).any(dim=0)
+    visible = (cover > 0).flatten(0, -3).any(dim=0)
     bounds = []
     for along in (1, 0):  # columns, then rows
-        at = seen.any(dim=1 - along).nonzero()[:, 0]
+        at = visible.any(dim=1 - along).nonzero()[:, 0]
         bounds.append(
-            (int(at[0]) / seen.shape[along], (int(at[-1]) + 1) / seen.shape[along]) if len(at) else (0.0, 1.0)
+            (int(at[0]) / visible.shape[along], (int(at[-1]) + 1) / visible.shape[along]) if len(at) else (0.0, 1.0)
         )
     (left, right), (top, bottom) = bounds
     unit, inner = (

@@ -63,13 +63,13 @@ def windows_around(corners: Tensor, reach: Tensor, image_wh: tuple[int, int], bl
     last = last.maximum(first + block)  # what lies outside of the picture, to the left or above
     sizes = last - first
     order = sizes.prod(dim=1).argsort(stable=True)
-    found: list[Windows] = []
+    windows: list[Windows] = []
     for images in order.tensor_split(min(groups, len(order))):
         size = sizes[images].amax(dim=0)
-        if found and found[-1].size == image_wh:  # a further group of whole images would save no pixel
-            images = torch.cat([found.pop().images, images])
-        found.append(Windows(images, first[images].minimum(limits - size), (int(size[0]), int(size[1]))))
-    return found
+        if windows and windows[-1].size == image_wh:  # a further group of whole images would save no pixel
+            images = torch.cat([windows.pop().images, images])
+        windows.append(Windows(images, first[images].minimum(limits - size), (int(size[0]), int(size[1]))))
+    return windows
 
 
 def group_count(device: torch.device) -> int:

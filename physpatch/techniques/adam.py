@@ -38,10 +38,10 @@ class Adam(Technique):
         self._taken += 1
 
     def state(self) -> dict[str, Tensor]:
-        kept = {f"logits.{i}": logits.detach() for i, logits in enumerate(self.logits)}
+        tensors = {f"logits.{i}": logits.detach() for i, logits in enumerate(self.logits)}
         for i, moments in self._optimiser.state_dict()["state"].items():
-            kept |= {f"adam.{i}.{name}": value for name, value in moments.items()}
-        return {name: tensor.clone() for name, tensor in kept.items()} | {"taken": torch.tensor(self._taken)}
+            tensors |= {f"adam.{i}.{name}": value for name, value in moments.items()}
+        return {name: tensor.clone() for name, tensor in tensors.items()} | {"taken": torch.tensor(self._taken)}
 
     @torch.no_grad()
     def restore(self, state: dict[str, Tensor]) -> None:

@@ -87,8 +87,8 @@ class Evolution(GradientFree, OnCells):
     @property
     def _round(self) -> tuple[int, int] | None:
         """Return the current round of the opening; None after it."""
-        taken = int(self._taken)
-        return _ROUNDS[taken] if taken < len(_ROUNDS) else None
+        number = int(self._taken)
+        return _ROUNDS[number] if number < len(_ROUNDS) else None
 
     def _differences(self, losses: Tensor) -> Tensor:
         """Subtract the losses (2 * pairs,) of each pair, (pairs,)."""
@@ -104,8 +104,8 @@ class Evolution(GradientFree, OnCells):
 
     def _halve(self, losses: Tensor) -> None:
         following = int(self._taken) + 1
-        kept = _ROUNDS[following][0] if following < len(_ROUNDS) else 1
-        self._openings = self._openings[losses.argsort(stable=True)[:kept].to(self._openings.device)]
+        survivor_count = _ROUNDS[following][0] if following < len(_ROUNDS) else 1
+        self._openings = self._openings[losses.argsort(stable=True)[:survivor_count].to(self._openings.device)]
         self._cells.copy_(self._openings[0])
 
     def _generator(self, number: int) -> torch.Generator:

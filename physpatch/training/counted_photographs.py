@@ -45,7 +45,7 @@ def recognised_share(victim: Victim, photographs: Photographs, config: TrainConf
         labels = completed_labels(victim, photographs)
         for rows in torch.arange(len(photographs)).repeat(_DRAWS).split(_BATCH):
             pictures = images[rows].to(victim.device).float() / 255
-            shown = placement.compose(pictures, grey, sample(config.eot, len(rows), generator))
-            answers = victim.judged(victim.scores(shown)).argmax(dim=1).cpu()
+            views = placement.compose(pictures, grey, sample(config.eot, len(rows), generator))
+            answers = victim.judged(victim.scores(views)).argmax(dim=1).cpu()
             right.index_add_(0, rows, (answers == labels[rows]).float())
     return right / _DRAWS

@@ -62,10 +62,10 @@ class Scenes:
         placement = Placement.cut(str(self._rng.choice(_CUTS, p=_CUT_SHARES)), area, (side, side))
         cells = torch.from_numpy(np.stack([self._cells(side) for _ in range(count)])).permute(0, 3, 1, 2)
         views = sample(self._views, count, self._generator)
-        shown, truth = placement.compose(images, cells, views), placement.coverage(images, cells, views)
+        pictures, truth = placement.compose(images, cells, views), placement.coverage(images, cells, views)
         bare = torch.from_numpy(self._rng.random(count) < _BARE)[:, None, None, None]
-        shown, truth = torch.where(bare, images, shown), torch.where(bare, 0.0, truth)
-        return _shrunk(shown), _shrunk(truth)
+        pictures, truth = torch.where(bare, images, pictures), torch.where(bare, 0.0, truth)
+        return _shrunk(pictures), _shrunk(truth)
 
     def _cells(self, side: int) -> NDArray[np.float32]:
         """Draw cells (side, side, 3): of any colour, of a palette, saturated, or around a slowly changing colour."""
@@ -119,30 +119,30 @@ def fit(photographs: Tensor, steps: int, seed: int) -> PatchSegmenter:
 def _loss(logits: Tensor, truth: Tensor) -> Tensor:
     """Add cross-entropy and one minus the Dice coefficient."""
     probabilities = logits.sigmoid()
-    both, sums = ((x).sum(dim=(1, 2, 3)) for x in (probabilities * truth, probabilities + truth))
-    return F.binary_cross_entropy_with_logits(logits, truth) + (1 - (2 * both + 1) / (sums + 1)).mean()
+    intersection, sums = ((x).sum(dim=(1, 2, 3)) for x in (probabilities * truth, probabilities + truth))
+    return F.binary_cross_entropy_with_logits(logits, truth) + (1 - (2 * intersection + 1) / (sums + 1)).mean()
 
 
 @torch.no_grad()
 def measured(network: PatchSegmenter, photographs: Tensor) -> dict[str, float]:
     """Measure on photographs (N, 3, H, W) uint8: the median IoU with patches, and the shares of pictures taken for patched."""
     scenes = Scenes(photographs, _TEST_SEED)
-    overlaps, found, false = [], [], []
+    overlaps, hits, false_alarms = [], [], []
     for _ in range(_TEST_BATCHES):
         images, truth = scenes.batch(_BATCH)
         probabilities = network(images).sigmoid()
-        marked, there = probabilities > 0.5, truth > 0.5
-        iou = (marked & there).sum(dim=(1, 2, 3)) / (marked | there).sum(dim=(1, 2, 3)).clamp(min=1)
-        patched, suspicious = there.any(dim=(1, 2, 3)), probabilities.mean(dim=(1, 2, 3)) > LEAST_SHARE
+        mask, true_mask = probabilities > 0.5, truth > 0.5
+        iou = (mask & true_mask).sum(dim=(1, 2, 3)) / (mask | true_mask).sum(dim=(1, 2, 3)).clamp(min=1)
+        patched, suspicious = true_mask.any(dim=(1, 2, 3)), probabilities.mean(dim=(1, 2, 3)) > LEAST_SHARE
         overlaps += iou[patched].tolist()
-        found += suspicious[patched].tolist()
-        false += suspicious[~patched].tolist()
+        hits += suspicious[patched].tolist()
+        false_alarms += suspicious[~patched].tolist()
     return {
         "iou_median": float(np.median(overlaps)),
-        "patched_suspected": float(np.mean(found)),
-        "bare_suspected": float(np.mean(false)),
-        "patched": len(found),
-        "bare": len(false),
+        "patched_suspected": float(np.mean(hits)),
+        "bare_suspected": float(np.mean(false_alarms)),
+        "patched": len(hits),
+        "bare": len(false_alarms),
     }
 
 

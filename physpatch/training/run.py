@@ -194,20 +194,20 @@ def _resume(
     if step > trainer.total_steps:
         raise InputError(f"{folder} already has {step} steps; give more --steps to lengthen it")
     imitators = [(imitator.name, imitator.weights.sha256) for imitator in materials.imitators]
-    for what, before, now in (
+    for input_name, before, now in (
         ("weights", record.weights.sha256, materials.victim.weights.sha256),
-        ("imitators' weights", [(known.model, known.sha256) for known in record.imitators], imitators),
+        ("imitators' weights", [(weights.model, weights.sha256) for weights in record.imitators], imitators),
         *(
-            (f"weights of {other.name}", record.also[other.name].sha256, other.weights.sha256)
-            for other in materials.others
-            if other.name in record.also
+            (f"weights of {victim.name}", record.also[victim.name].sha256, victim.weights.sha256)
+            for victim in materials.others
+            if victim.name in record.also
         ),
         ("training data", record.data.train_fingerprint, materials.train.fingerprint),
         ("held-out photographs", record.data.held_out_fingerprint, materials.held_out.fingerprint),
     ):
         if before != now:
             raise InputError(
-                f"the {what} of {folder} have changed since it began; resumed, it would not be the same run"
+                f"the {input_name} of {folder} have changed since it began; resumed, it would not be the same run"
             )
     processes.wait()
     if state is not None:
@@ -365,7 +365,7 @@ def _refuse_what_the_start_learned(config: TrainConfig, held_out: Photographs) -
 
 
 def _learned_by(start: str) -> Sequence[str]:
-    """The photographs that a patch to begin with was trained on, as far as they are known."""
+    """List the photographs that a patch to begin with was trained on, as far as they are known."""
     before = _run_data(find_run(start))
     return (before.learned_from if before else None) or ()
 
@@ -422,8 +422,8 @@ def _prepare(
     require_target(config.objective.target, victim)
     networks = [victim]
     for name in config.victim.ensemble:
-        other = load_victim(name, device=device, trust=config.victim.trust_weights, say=say)
-        networks.append(named_apart(other, [network.name for network in networks]))
+        member = load_victim(name, device=device, trust=config.victim.trust_weights, say=say)
+        networks.append(named_apart(member, [network.name for network in networks]))
     others = tuple(networks[1:])
     imitators = tuple(
         load_victim(name, device=device, trust=config.victim.trust_weights, say=say)
@@ -605,11 +605,11 @@ def _measure(folder: Path, config: TrainConfig, materials: Materials, patch: Pat
     """Measure on held-out photographs, with the run's own network and the others it was trained on."""
     poses = poses_for(materials.victim, materials.held_out)
     results = measure_patch(materials.victim, materials.held_out, patch, config, seed=seed, poses=poses).to_record()
-    others = {}
-    for other in materials.others:
-        photographs = held_out_photographs(folder, config, None, other)
-        others[other.name] = measure_patch(other, photographs, patch, config, seed=seed, poses=poses).to_record()
-    return results.changed(others=others) if others else results
+    records = {}
+    for victim in materials.others:
+        photographs = held_out_photographs(folder, config, None, victim)
+        records[victim.name] = measure_patch(victim, photographs, patch, config, seed=seed, poses=poses).to_record()
+    return results.changed(others=records) if records else results
 
 
 def _provenance(config: TrainConfig, materials: Materials) -> dict[str, Any]:
@@ -644,8 +644,8 @@ def _describe(config: TrainConfig, materials: Materials) -> RunRecord:
             ),
         ),
         also={
-            other.name: EnsembleWeights(source=other.weights.source, sha256=other.weights.sha256)
-            for other in materials.others
+            network.name: EnsembleWeights(source=network.weights.source, sha256=network.weights.sha256)
+            for network in materials.others
         },
         imitators=list(map(weights_record, materials.imitators)),
         versions=versions(),

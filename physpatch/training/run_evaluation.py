@@ -87,8 +87,8 @@ def evaluate_run(
     for name in models or (config.victim.model,):
         own = config.victim.model_options
         options = dict.fromkeys(own) if models else own
-        given = {"weights": weights, "labels": labels, "threshold": threshold, "cam_layer": cam_layer}
-        options |= {key: value for key, value in given.items() if value is not None}
+        given_options = {"weights": weights, "labels": labels, "threshold": threshold, "cam_layer": cam_layer}
+        options |= {key: value for key, value in given_options.items() if value is not None}
         victim = named_apart(load_victim(name, **options, device=device, trust=trust, say=say), results)
         if first is None:
             first, measured_as = victim, measured_as.changed(model=victim.loaded_as or victim.name, **options)

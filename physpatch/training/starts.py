@@ -21,8 +21,8 @@ def starting_cells(config: TrainConfig, generator: Generator) -> list[Tensor]:
     Raises:
         InputError: a name that is no patch or run.
     """
-    given = config.optimisation.start
-    names = [*given, *["random"] * (config.optimisation.starts - len(given))]
+    named_starts = config.optimisation.start
+    names = [*named_starts, *["random"] * (config.optimisation.starts - len(named_starts))]
     drawn = [torch.rand(3, *config.patch.grid, generator=generator) for _ in names]
     return [
         cells * RANDOM_STARTS[name]

@@ -146,10 +146,10 @@ class Trainer:
             )
             for v in self._victims
         ]
-        asked = bool(self._imitations) or issubclass(technique, GradientFree)
-        apart = config.optimisation.starts > 1 and not asked
-        training, kept = _kept_apart(photographs) if apart else (photographs, None)
-        self._validation = kept
+        counts_queries = bool(self._imitations) or issubclass(technique, GradientFree)
+        has_validation = config.optimisation.starts > 1 and not counts_queries
+        training, validation = _kept_apart(photographs) if has_validation else (photographs, None)
+        self._validation = validation
         self._source = BatchSource(victim, training, config.optimisation.batch)
         self._object = None if config.object.name is None else object_class(victim, config.object.name)
         if self._object is not None:
@@ -243,14 +243,14 @@ class Trainer:
 
     def state(self) -> dict[str, Tensor]:
         """Return everything needed to resume, as tensors."""
-        kept = {f"technique.{k}": v for k, v in self._technique.state().items()}
+        tensors = {f"technique.{k}": v for k, v in self._technique.state().items()}
         if self._leader:
-            kept |= {f"leader.{k}": v for k, v in self._leader.state.items()}
-            kept["leader_loss"] = torch.tensor(self._leader.loss, dtype=torch.float64)
-            kept["leader_number"] = torch.tensor(self._leader.number)
+            tensors |= {f"leader.{k}": v for k, v in self._leader.state.items()}
+            tensors["leader_loss"] = torch.tensor(self._leader.loss, dtype=torch.float64)
+            tensors["leader_number"] = torch.tensor(self._leader.number)
         for number, imitation in enumerate(self._imitations):
-            kept |= {f"imitation{number}.{k}": v for k, v in imitation.state().items()}
-        return kept | {
+            tensors |= {f"imitation{number}.{k}": v for k, v in imitation.state().items()}
+        return tensors | {
             "step": torch.tensor(self.step),
             "trial_steps": torch.tensor(self._trial_steps),
             "trial_losses": torch.tensor(self._trial_losses, dtype=torch.float64),
@@ -307,8 +307,10 @@ class Trainer:
         )
         judges = [
             (victim, objective, defence)
-            for victim, objective, known in zip(self._victims, self._objectives, self._known_defences, strict=True)
-            for defence in known
+            for victim, objective, victim_defences in zip(
+                self._victims, self._objectives, self._known_defences, strict=True
+            )
+            for defence in victim_defences
         ]
         victims, objectives, defences = zip(*judges, strict=True)
         self._attack_loss = AttackLoss(
@@ -348,7 +350,7 @@ class Trainer:
         self._technique.restore(self._leader.state)
 
     def _trial_loss(self, last: StepRecord) -> float:
-        """The loss by which a start is judged after its trial.
+        """Return the loss by which a start is judged after its trial.
 
         That is the loss on photographs kept apart, or, where victims are asked for predictions alone, the mean over the second
         half of the trial, which costs no further ones. What imitates them goes on learning from trial to trial.
@@ -361,12 +363,14 @@ class Trainer:
 
     @torch.no_grad()
     def _validation_loss(self) -> float:
-        kept = self._validation
-        assert kept is not None
+        photographs = self._validation
+        assert photographs is not None
         generator = torch.Generator().manual_seed(self.config.optimisation.seed + _VALIDATION_SEED_OFFSET)
-        source = BatchSource(self.victim, kept, min(len(kept), _VALIDATION_MOST))
+        source = BatchSource(self.victim, photographs, min(len(photographs), _VALIDATION_MOST))
         labels = (
-            completed_labels(self.victim, kept) if self._object is None else torch.full_like(kept.labels, self._object)
+            completed_labels(self.victim, photographs)
+            if self._object is None
+            else torch.full_like(photographs.labels, self._object)
         )
         views = min(_VALIDATION_VIEWS, _VALIDATION_SHARE * self._trial_steps * self.config.optimisation.batch)
         losses = []
@@ -440,7 +444,7 @@ class Trainer:
     def _success_on_screen(
         self, images: Tensor, labels: Tensor, params: EotParams, objects: Tensor | None
     ) -> float | None:
-        """The share of the batch that the patch fools in the colours of a screen; None at most steps, and without prints."""
+        """Measure what share of the batch the patch fools in a screen's colours; None at most steps, and without prints."""
         counted = self.counts_queries or any(victim.queries for victim in self._victims)
         if self.step % _ON_SCREEN_EVERY or not self.config.eot.prints or counted:
             return None
@@ -524,8 +528,8 @@ def _kept_apart(photographs: Photographs) -> tuple[Photographs, Photographs]:
         raise InputError(
             f"several starts need at least {_VALIDATION_EVERY} training photographs, because some are kept to compare them on"
         )
-    kept = number % _VALIDATION_EVERY == 0
-    return photographs.subset(~kept), photographs.subset(kept)
+    is_validation = number % _VALIDATION_EVERY == 0
+    return photographs.subset(~is_validation), photographs.subset(is_validation)
 
 
 def describe_target(victim: Victim, target: int | None) -> dict[str, Any] | None:

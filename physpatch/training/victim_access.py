@@ -24,11 +24,11 @@ def require_alike(victims: Sequence[Victim]) -> None:
     Raises:
         InputError: one has others, or in another order.
     """
-    first, *others = victims
-    for other in others:
-        if (other.task, other.categories) != (first.task, first.categories):
+    first, *other_victims = victims
+    for victim in other_victims:
+        if (victim.task, victim.categories) != (first.task, first.categories):
             raise InputError(
-                f"{other.name} and {first.name} do not have the same classes, so one patch cannot aim at both"
+                f"{victim.name} and {first.name} do not have the same classes, so one patch cannot aim at both"
             )
 
 
@@ -150,12 +150,14 @@ def within_queries(config: TrainConfig, imitated: bool) -> TrainConfig:
                 f"--imitate, or --technique {gradient_free()}"
             )
     if optimisation.queries is not None:
-        asked = looks(config)
+        looks_per_image = looks(config)
 
         def steps_within(queries: int) -> int:
             if issubclass(technique, GradientFree):
-                return technique.steps_within(queries // asked, optimisation.batch)
-            return trials.steps_within(queries // (optimisation.batch * asked), optimisation.starts, optimisation.trial)
+                return technique.steps_within(queries // looks_per_image, optimisation.batch)
+            return trials.steps_within(
+                queries // (optimisation.batch * looks_per_image), optimisation.starts, optimisation.trial
+            )
 
         steps = steps_within(optimisation.queries)
         if steps < 1:

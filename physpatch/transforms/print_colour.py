@@ -40,5 +40,5 @@ class PrintColour(CellTransform):
         from physpatch.transforms.kernels.print_colour import printed_cells
 
         mix = params["print_mix"]
-        other = params["print_other"] if bool(mix.any()) else None
-        return printed_cells(cells, params.prints, params["light"], other=other, mix=mix, fade=params["print_fade"])
+        second = params["print_other"] if bool(mix.any()) else None
+        return printed_cells(cells, params.prints, params["light"], other=second, mix=mix, fade=params["print_fade"])

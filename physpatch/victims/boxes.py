@@ -55,9 +55,9 @@ def select_boxes(
         scores, classes = probabilities.float().max(dim=1)
         confident = scores >= least
         boxes, scores, classes = boxes[confident].float(), scores[confident], classes[confident]
-        apart = torch.zeros_like(classes) if exclusive else classes
-        kept = batched_nms(boxes, scores, apart, _SUPPRESSED)[:_MOST_BOXES]
-        rows = zip(classes[kept].tolist(), scores[kept].tolist(), boxes[kept].tolist(), strict=True)
+        groups = torch.zeros_like(classes) if exclusive else classes
+        kept_rows = batched_nms(boxes, scores, groups, _SUPPRESSED)[:_MOST_BOXES]
+        rows = zip(classes[kept_rows].tolist(), scores[kept_rows].tolist(), boxes[kept_rows].tolist(), strict=True)
         selected.append([Detection(index, score, tuple(box)) for index, score, box in rows])
     return selected
 
@@ -80,8 +80,8 @@ def best_scores(
     """
     boxes, probabilities = predictions
     if places is not None:
-        predicted, wanted = boxes.detach().float(), places.to(boxes)[:, None].float()
-        near = is_centred(predicted, wanted) if centred else box_overlap(predicted, wanted) >= least
+        predicted, places = boxes.detach().float(), places.to(boxes)[:, None].float()
+        near = is_centred(predicted, places) if centred else box_overlap(predicted, places) >= least
         probabilities = probabilities * near[:, :, None]
     return torch.logit(probabilities.amax(dim=1), eps=_LOGIT_MARGIN)
 
@@ -107,8 +107,8 @@ def _prevailing(boxes: Tensor, probabilities: Tensor) -> Tensor:
     scores = probabilities.detach().float().amax(dim=2)
     prevailing = torch.zeros_like(scores, dtype=torch.bool)
     image, anchor = (scores >= _FAINT).nonzero(as_tuple=True)
-    kept = batched_nms(boxes.detach().float()[image, anchor], scores[image, anchor], image, _SUPPRESSED)
-    prevailing[image[kept], anchor[kept]] = True
+    kept_rows = batched_nms(boxes.detach().float()[image, anchor], scores[image, anchor], image, _SUPPRESSED)
+    prevailing[image[kept_rows], anchor[kept_rows]] = True
     return prevailing
 
 

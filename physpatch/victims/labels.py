@@ -93,20 +93,20 @@ def find_category(text: str, names: Sequence[str], owner: str) -> int:
         if not 0 <= int(text) < len(names):
             raise InputError(f"class index {text} out of range; {owner} has classes 0 to {len(names) - 1}")
         return int(text)
-    found = named_alike(text, names)
-    if not found:
+    indices = named_alike(text, names)
+    if not indices:
         raise unknown_name("class", text, names)
-    if len(found) > 1:
+    if len(indices) > 1:
         raise InputError(
-            f"several classes of {owner} are called {text!r}: {', '.join(map(str, found))}; give its index"
+            f"several classes of {owner} are called {text!r}: {', '.join(map(str, indices))}; give its index"
         )
-    return found[0]
+    return indices[0]
 
 
 def named_alike(text: str, names: Sequence[str]) -> list[int]:
     """Find the indices of the classes called so: those spelled exactly so, or else all with the same :func:`normal_name`."""
-    wanted = normal_name(text)
-    alike = [index for index, name in enumerate(names) if wanted == normal_name(name)]
+    normal_text = normal_name(text)
+    alike = [index for index, name in enumerate(names) if normal_text == normal_name(name)]
     return [index for index in alike if names[index] == text] or alike
 
 

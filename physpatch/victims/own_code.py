@@ -40,8 +40,8 @@ def in_words(error: BaseException, most: int = 160) -> str:
     if lines and lines[0].startswith(_TORCHSCRIPT):
         return f"{lines[-1][:most]}{place_of(error)}"  # with its own kind; what lies between is the program's code
     words = first_line(error, most) if lines else ""
-    said = f"{type(error).__name__}: {words}" if words and words != type(error).__name__ else type(error).__name__
-    return f"{said}{place_of(error)}"
+    text = f"{type(error).__name__}: {words}" if words and words != type(error).__name__ else type(error).__name__
+    return f"{text}{place_of(error)}"
 
 
 def place_of(error: BaseException) -> str:

@@ -93,16 +93,18 @@ def as_published(usual: Preprocessing, interpolation: str | None, fit: str | Non
     Returns:
         The preprocessing, and what of it is done otherwise, in words; empty for nothing.
     """
-    known = [name for name in get_args(Interpolation) if name == interpolation]
+    matches = [name for name in get_args(Interpolation) if name == interpolation]
     odd = []
-    if interpolation is not None and not known:
+    if interpolation is not None and not matches:
         odd.append(f"interpolation {interpolation}")
     if fit not in (None, "center", "shortest", "squash"):
         odd.append(f"fit {fit}")
-    given = replace(usual, interpolation=known[0] if known else usual.interpolation, squash=fit == "squash")
-    what, shape = " and ".join(odd), "the whole squashed to a square" if given.squash else "the central square"
-    done = f"{given.interpolation} interpolation and {shape} are used, so its accuracy may be lower than published"
-    return given, f"its own preprocessing has {what}; {done}" if odd else ""
+    preprocessing = replace(usual, interpolation=matches[0] if matches else usual.interpolation, squash=fit == "squash")
+    words, shape = " and ".join(odd), "the whole squashed to a square" if preprocessing.squash else "the central square"
+    consequence = (
+        f"{preprocessing.interpolation} interpolation and {shape} are used, so its accuracy may be lower than published"
+    )
+    return preprocessing, f"its own preprocessing has {words}; {consequence}" if odd else ""
 
 
 PLAIN = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))  # mean and std of a network that takes RGB in [0, 1] as it is
@@ -142,7 +144,7 @@ class Adaptation:
     def preprocessing(self, usual: Preprocessing) -> Preprocessing:
         """Replace what was said in the preprocessing that the model has otherwise."""
         names = {field.name for field in fields(Preprocessing)} & {field.name for field in fields(self)}
-        said = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        values = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         if self.size is not None and self.resize is None:
-            said["resize"] = self.size
-        return replace(usual, **said)
+            values["resize"] = self.size
+        return replace(usual, **values)

@@ -130,7 +130,9 @@ class Victim:
         if not title.isprintable():
             raise InputError(f"the name {title!r} of a model has characters that cannot be printed")
         preprocessing = Preprocessing(size, size if resize is None else resize, mean, std, bgr)
-        given = None if categories is None or isinstance(categories, (str, Path)) else check_names(categories, title)
+        given_names = (
+            None if categories is None or isinstance(categories, (str, Path)) else check_names(categories, title)
+        )
         size = preprocessing.size
         device = device_of(module)
         info = weights or WeightsInfo("made in Python", state_sha256(module.state_dict()))  # before it is changed
@@ -142,7 +144,7 @@ class Victim:
         elif isinstance(categories, (str, Path)):
             names = read_labels(categories, classes)
         else:
-            names = given or ()
+            names = given_names or ()
         why_not = why_no_gradient(network, size) if differentiable else ""
         victim = Victim(
             title,
@@ -253,9 +255,9 @@ class Victim:
         """
         if self.guard is not None:
             images = self.guard(images)
-        given = self.preprocessing.normalise(images)
-        with in_one_line(f"model {self.name} fails on images {tuple(given.shape)}", _BATCH_CURE):
-            return self.module(given)
+        inputs = self.preprocessing.normalise(images)
+        with in_one_line(f"model {self.name} fails on images {tuple(inputs.shape)}", _BATCH_CURE):
+            return self.module(inputs)
 
     def scores(self, images: Tensor) -> Tensor:
         """Compute one logit per class: (B, 3, H, W) RGB in [0, 1] to (B, K).
@@ -299,8 +301,8 @@ class Victim:
 
         Victims may number their classes differently. Where two classes share the name, the patch's own index decides.
         """
-        wanted = normal_name(str(target["name"]))
-        named = [i for i, category in enumerate(self.categories) if normal_name(category) == wanted]
+        target_name = normal_name(str(target["name"]))
+        named = [i for i, category in enumerate(self.categories) if normal_name(category) == target_name]
         return target["index"] if target["index"] in named else next(iter(named), None)
 
 

@@ -56,15 +56,15 @@ def load_victim(
         UnavailableError: the weights are missing and cannot be downloaded; the message says what to do.
     """
     place = choose_device(device)  # before weights are downloaded
-    said = Adaptation(labels=labels, cam_layer=cam_layer, threshold=threshold)
-    taken = {
+    adaptation = Adaptation(labels=labels, cam_layer=cam_layer, threshold=threshold)
+    options = {
         "weights": None if weights is None else absolute(str(weights)),
         "labels": None if labels is None else labels_file(str(labels)),
         "cam_layer": cam_layer,
     }
-    loaded_with = {option: value for option, value in taken.items() if value}
+    loaded_with = {option: value for option, value in options.items() if value}
     if name == "auto" and weights is None:
-        return replace(_load_auto(device, say).adapted(said), loaded_with=loaded_with)
+        return replace(_load_auto(device, say).adapted(adaptation), loaded_with=loaded_with)
     name = PREFERRED if name == "auto" else name
     path = Path(weights) if weights is not None else None
     if path is not None and not path.is_file():
@@ -73,7 +73,7 @@ def load_victim(
     caution = family.caution_for(name)
     if caution:
         say(caution)
-    victim = family.load_adapted(name, path, trust, said)
+    victim = family.load_adapted(name, path, trust, adaptation)
     if victim.remark:
         say(f"model {name}: {victim.remark}")
     victim.module.to(place)

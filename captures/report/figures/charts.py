@@ -50,7 +50,7 @@ def steps_chart(title: str, steps: Sequence[tuple[str, Rate]], lossy: Collection
         Series("with the patch", [mark for mark in marks if mark.place not in lossy], "patch"),
         Series("where most is lost", [mark for mark in marks if mark.place in lossy], "2"),
     ]
-    return Chart(title, "step", (-0.5, len(steps) - 0.5), places, [one for one in series if one.marks], across=True)
+    return Chart(title, "step", (-0.5, len(steps) - 0.5), places, [s for s in series if s.marks], across=True)
 
 
 def names_chart(title: str, axis: str, bins: Mapping[str, Mapping[str, MapCell]]) -> Chart:
@@ -91,7 +91,7 @@ def way_chart(title: str, bins: Mapping[str, Mapping[int, MapCell]]) -> Chart:
         )
         for sheet, cells in bins.items()
     ]
-    span = _span(mark.at for one in series for mark in one.marks)
+    span = _span(mark.at for s in series for mark in s.marks)
     return Chart(title, "distance, m", span, _ticks(_TICKS_M, span, ratios=True), series)
 
 
@@ -133,7 +133,7 @@ def threshold_chart(title: str, curves: Sequence[Curve]) -> Chart:
         )
         for curve in curves
     ]
-    span = _span((mark.at for one in series for mark in one.marks), margin=0.02)
+    span = _span((mark.at for s in series for mark in s.marks), margin=0.02)
     ticks = [(tick / 100, f"{tick} %") for tick in range(0, 101, 20) if span[0] <= tick / 100 <= span[1]]
     return Chart(title, "least confidence that counts", span, ticks, series, slider="Least confidence that counts")
 
@@ -150,7 +150,7 @@ def _mark(factor: Factor, point: CurvePoint, rate: Rate, frames: int) -> Mark:
 
 
 def _ends(factor: Factor, point: CurvePoint) -> tuple[float, float]:
-    """A bin's ends on the axis; one without a lower or an upper end, in ratios, is as wide as its neighbour."""
+    """Return a bin's ends on the axis; one without a lower or an upper end, in ratios, is as wide as its neighbour."""
     edges = factor.edges
     if not factor.ratios:
         return point.low, 2 * point.low - edges[-2] if point.high is None else point.high
@@ -159,8 +159,8 @@ def _ends(factor: Factor, point: CurvePoint) -> tuple[float, float]:
 
 
 def _span(places: Iterable[float], margin: float = _MARGIN) -> tuple[float, float]:
-    known = list(places)
-    low, high = min(known, default=0.0), max(known, default=1.0)
+    positions = list(places)
+    low, high = min(positions, default=0.0), max(positions, default=1.0)
     beyond = margin * (high - low) or 0.5
     return low - beyond, high + beyond
 

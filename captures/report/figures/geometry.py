@@ -89,16 +89,16 @@ def draw(chart: Chart) -> Drawing:
 def values_table(chart: Chart) -> tuple[list[str], list[list[str]]]:
     """Write a chart's values as headings and rows: one row for each place, one column for each series."""
     places = {mark.place: mark.at for series in chart.series for mark in series.marks}
-    found = [{mark.place: mark for mark in series.marks} for series in chart.series]
+    columns = [{mark.place: mark for mark in series.marks} for series in chart.series]
     rows = [
-        [place, *(_words(marks[place]) if place in marks else "–" for marks in found)]
+        [place, *(_words(marks[place]) if place in marks else "–" for marks in columns)]
         for place in sorted(places, key=lambda place: places[place])
     ]
     return [chart.axis, *(series.name for series in chart.series)], rows
 
 
 def _upright(chart: Chart) -> Drawing:
-    """Rates run up the page."""
+    """Place a chart whose rates run up the page."""
     labels = [(at, _folded(label)) for at, label in chart.ticks]
     deepest = max((len(lines) for _, lines in labels), default=1)
     left, top, right, bottom = _LEFT, _TOP, _WIDTH - _RIGHT, _HEIGHT - _BOTTOM
@@ -118,8 +118,8 @@ def _upright(chart: Chart) -> Drawing:
         apart = 0 if chart.slider else _APART if series.line == "none" else _APART_ON_LINES
         aside = apart * (i - (len(chart.series) - 1) / 2)
         points = [
-            _point(x(mark.at) + aside, y(share), [(x(mark.at) + aside, y(end)) for end in _ends(mark)], said)
-            for mark, share, said in _shown(series)
+            _point(x(mark.at) + aside, y(share), [(x(mark.at) + aside, y(end)) for end in _ends(mark)], texts)
+            for mark, share, texts in _shown(series)
         ]
         band = bool(chart.slider) and i < _BANDS  # of patch and grey: more cover one another
         placed.append(_placed(series, points, band=band, whiskers=not chart.slider and series.line != "dashed"))
@@ -135,7 +135,7 @@ def _upright(chart: Chart) -> Drawing:
 
 
 def _across(chart: Chart) -> Drawing:
-    """Rates run across the page, each row under its label, and those of a row below one another."""
+    """Place a chart whose rates run across the page, each row under its label, and those of a row below one another."""
     left, top, right = 8, 4, _WIDTH - 20
     lines: dict[tuple[int, int], int] = {}  # of the marks, by row and series
     deepest: Counter[int] = Counter()
@@ -161,8 +161,8 @@ def _across(chart: Chart) -> Drawing:
         _placed(
             series,
             [
-                _point(x(share), y(mark, i), [(x(end), y(mark, i)) for end in _ends(mark)], said)
-                for mark, share, said in _shown(series)
+                _point(x(share), y(mark, i), [(x(end), y(mark, i)) for end in _ends(mark)], texts)
+                for mark, share, texts in _shown(series)
             ],
         )
         for i, series in enumerate(chart.series)
@@ -172,7 +172,7 @@ def _across(chart: Chart) -> Drawing:
 
 
 def _shown(series: Series) -> list[tuple[Mark, float, tuple[str, str]]]:
-    """The marks that have a rate, the rate, and what is said of it."""
+    """List the marks that have a rate, with the rate and what is said of it."""
     return [
         (mark, mark.rate.rate, (f"{series.name}: {_words(mark)}", mark.place))
         for mark in series.marks
@@ -180,9 +180,9 @@ def _shown(series: Series) -> list[tuple[Mark, float, tuple[str, str]]]:
     ]
 
 
-def _point(x: float, y: float, ends: Sequence[tuple[float, float]], said: tuple[str, str]) -> Point:
+def _point(x: float, y: float, ends: Sequence[tuple[float, float]], texts: tuple[str, str]) -> Point:
     low, high = ends
-    words, place = said
+    words, place = texts
     return Point(x, y, low, high, words, place)
 
 
@@ -202,7 +202,7 @@ def _placed(series: Series, points: Sequence[Point], *, band: bool = False, whis
 
 
 def _folded(label: str) -> list[str]:
-    """A label in lines that fit under a tick; what people wrote may be longer and is cut."""
+    """Fold a label into lines that fit under a tick; what people wrote may be longer and is cut."""
     lines = textwrap.wrap(label, _FOLD, break_long_words=True) or [""]
     return (
         lines if len(lines) <= _MOST_LINES else [*lines[: _MOST_LINES - 1], f"{lines[_MOST_LINES - 1][: _FOLD - 1]}…"]

@@ -67,7 +67,7 @@ def _series(series: Placed) -> Iterator[Shape]:
 
 
 def _lowered(ends: Sequence[tuple[float, float]]) -> list[float]:
-    """Places below the title, as one list."""
+    """Move points below the title, and return them as one list."""
     return [at for x, y in ends for at in (x, y + _TITLE)]
 
 
@@ -81,8 +81,8 @@ def _dot(series: Placed, x: float, y: float) -> Shape:
         case "shuffled":
             return Polygon([x, y - 5.5, x + 5.5, y, x, y + 5.5, x - 5.5, y], **look)
         case "none":
-            there, back = [x - 4, y - 4, x + 4, y + 4, x, y], [x - 4, y + 4, x + 4, y - 4]
-            return PolyLine(there + back, strokeColor=_color(series), strokeWidth=1.5)
+            diagonal, antidiagonal = [x - 4, y - 4, x + 4, y + 4, x, y], [x - 4, y + 4, x + 4, y - 4]
+            return PolyLine(diagonal + antidiagonal, strokeColor=_color(series), strokeWidth=1.5)
         case _:
             return Circle(x, y, 4.5, **look)
 
@@ -97,6 +97,6 @@ def _color(series: Placed) -> colors.Color:
 
 
 def _text(x: float, y: float, words: str, font: str, anchor: str, size: float = _SIZE) -> Shape:
-    """A line of text, turned over once more, because the canvas is upside down."""
+    """Draw a line of text, turned over once more, because the canvas is upside down."""
     shape = String(0, 0, words, fontName=font, fontSize=size, textAnchor=anchor, fillColor=_GREY)
     return Group(shape, transform=(1, 0, 0, -1, x, y))

@@ -75,7 +75,7 @@ def _kind(block: Block) -> str:
 
 
 def _look(name: str) -> str:
-    """The class of a series: a kind of sheet, or n and a number."""
+    """Return the class of a series: a kind of sheet, or n and a number."""
     return f"n{name}" if name.isdecimal() else name
 
 

@@ -91,7 +91,7 @@ def _along(sequences: Sequence[ClipSequence], tally: Tally) -> Iterator[Block]:
 
 
 def _runs(sequences: Sequence[ClipSequence], tally: Tally) -> Iterator[Block]:
-    """How long success lasts in clips in which nothing moves."""
+    """Show how long success lasts in clips in which nothing moves."""
     unit, summaries = UNITS[tally.independent_kind], summaries_of(sequences, tally)
     yield Table.by_model(
         _without_places(_HEADINGS),

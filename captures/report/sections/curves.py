@@ -34,9 +34,9 @@ class Curves(ReportSection):
             yield _explained(session)
             yield from along
         thresholds = [
-            threshold_chart(f"{model}: {SHORT[measure]}", found[THRESHOLD])
-            for (model, measure), found in curves.items()
-            if THRESHOLD in found
+            threshold_chart(f"{model}: {SHORT[measure]}", by_factor[THRESHOLD])
+            for (model, measure), by_factor in curves.items()
+            if THRESHOLD in by_factor
         ]
         if thresholds:
             yield Heading("By confidence", 2)
@@ -61,11 +61,11 @@ class Curves(ReportSection):
 
 def _along(session: RecordedSession, curves: Mapping[tuple[str, str], Mapping[str, list[Curve]]]) -> Iterator[Block]:
     unit = UNITS[session.tally.independent_kind]
-    for (model, measure), found in curves.items():
+    for (model, measure), by_factor in curves.items():
         charts = [
-            curve_chart(f"{model}: {SHORT[measure]}, by {factor.title}", factor, found[factor.name])
+            curve_chart(f"{model}: {SHORT[measure]}, by {factor.title}", factor, by_factor[factor.name])
             for factor in FACTORS
-            if factor.name in found
+            if factor.name in by_factor
         ]
         if charts:
             yield Charts(
@@ -76,23 +76,25 @@ def _along(session: RecordedSession, curves: Mapping[tuple[str, str], Mapping[st
 
 
 def _precision(session: RecordedSession) -> Iterator[Block]:
-    found = [one for model in session.tally.models for one in object_precision(session, model)]
-    if found:
-        least = " and ".join(f"{session.threshold(model):g}" for model in dict.fromkeys(one.model for one in found))
+    entries = [entry for model in session.tally.models for entry in object_precision(session, model)]
+    if entries:
+        least = " and ".join(
+            f"{session.threshold(model):g}" for model in dict.fromkeys(entry.model for entry in entries)
+        )
         yield Heading("Average precision by the object's distance from the patch", 2)
         yield Table.by_model(
             ["model", "distance, sides of the patch", "sheet", "AP50", "frames"],
             [
                 [
-                    one.model,
-                    bounds_words(one.low, one.high),
-                    one.condition,
-                    precision_words(one.precision.ap, one.precision.ci95),
-                    str(one.frames),
+                    entry.model,
+                    bounds_words(entry.low, entry.high),
+                    entry.condition,
+                    precision_words(entry.precision.ap, entry.precision.ci95),
+                    str(entry.frames),
                 ]
-                for one in found
+                for entry in entries
             ],
-            frozenset(i for i, one in enumerate(found) if one.condition == "patch"),
+            frozenset(i for i, entry in enumerate(entries) if entry.condition == "patch"),
             f"COCO's average precision at an IoU of 0.5, of boxes from a confidence of {least} on, with 95 % "
             "intervals by the bootstrap over clips. Distances are from edge to edge; 0 is an object that touches or carries "
             "the patch. AP falls with false boxes, too, so read it beside success.",

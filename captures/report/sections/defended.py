@@ -46,11 +46,11 @@ def defence_changes(session: RecordedSession) -> list[DefenceChange]:
     With the patch, success counts in views that are right with grey both alone and behind the defence, as ``evaluate`` counts
     it; the weight of a unit is the smaller of both weights. With grey, wrong answers of all views are what a defence costs.
     """
-    seen = set(session.tally.models)
+    models = set(session.tally.models)
     return [
         change
         for noted in session.record.models
-        if noted.defence and {noted.alone, noted.name} <= seen
+        if noted.defence and {noted.alone, noted.name} <= models
         for change in _changes(session, noted.alone, noted.name, noted.defence)
     ]
 
@@ -60,17 +60,17 @@ def _changes(session: RecordedSession, alone: str, behind: str, defence: str) ->
     for condition, measures in (("patch", ("target", "wrong")), (CONTROL, ("wrong",))):
         for measure in measures:
             weights = _common_weights(tally, alone, behind, measure) if condition != CONTROL else None
-            ones, others = (_observed(session, model, measure, condition, weights) for model in (behind, alone))
-            common = {(one.clip, one.cell) for one in ones} & {(other.clip, other.cell) for other in others}
-            ones, others = ([o for o in side if (o.clip, o.cell) in common] for side in (ones, others))
-            change = tally.difference_over(ones, others, same_frames=True)
+            of_behind, of_alone = (_observed(session, model, measure, condition, weights) for model in (behind, alone))
+            common = {(o.clip, o.cell) for o in of_behind} & {(o.clip, o.cell) for o in of_alone}
+            of_behind, of_alone = ([o for o in side if (o.clip, o.cell) in common] for side in (of_behind, of_alone))
+            change = tally.difference_over(of_behind, of_alone, same_frames=True)
             if change.n:
-                before, after = tally.rate_over(others), tally.rate_over(ones)
+                before, after = tally.rate_over(of_alone), tally.rate_over(of_behind)
                 yield DefenceChange(alone, defence, condition, measure, weights is not None, before, after, change)
 
 
 def _common_weights(tally: Tally, alone: str, behind: str, measure: str) -> dict[Unit, float] | None:
-    """The smaller of both weights of each unit: both judged the same grey frames, and mostly alike."""
+    """Return the smaller of both weights of each unit: both judged the same grey frames, and mostly alike."""
     first, second = (tally.weights(model, measure) for model in (alone, behind))
     if first is None or second is None:
         return None

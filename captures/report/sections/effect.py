@@ -109,7 +109,7 @@ def _condition_words(tally: Tally) -> str:
 
 
 def _design_words(tally: Tally) -> str:
-    """The scope of the intervals."""
+    """Word the scope of the intervals."""
     design = tally.design()
     fixed = " and ".join(filter(None, [", ".join(design.fixed[:-1]), design.fixed[-1]]))
     words = f"They are valid for this {fixed} only, because the session did not vary these."

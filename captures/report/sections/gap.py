@@ -48,11 +48,11 @@ def _way(gaps: Sequence[Gap], troubles: Sequence[str]) -> Iterator[Block]:
             [steps_chart(f"{gap.model}: {SHORT[gap.measure]}, step by step", rates, lossy)],
             "The rate at each step from training to the camera, with 95 % intervals.",
         )
-        rows = [[shown, rate_words(rate), change] for (shown, rate), change in zip(rates, changes, strict=True)]
+        rows = [[words, rate_words(rate), change] for (words, rate), change in zip(rates, changes, strict=True)]
         yield Table(
             ["step", MEASURES[gap.measure], "change since the previous step"],
             rows,
-            frozenset(i for i, (shown, _) in enumerate(rates) if shown in lossy),
+            frozenset(i for i, (words, _) in enumerate(rates) if words in lossy),
             f"In {gap.views} frames with the {gap.background} sheet, the digital patch is drawn in place of the sheet, "
             f"{gap.draws} times each. Properties that are not yet measured at a step are sampled as in training. n counts "
             f"{UNITS[gap.counted]}; changes are paired by {gap.unit}. Colours are from {gap.colours}.",

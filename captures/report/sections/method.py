@@ -33,15 +33,19 @@ class Method(ReportSection):
 
 
 def _parts(record: SessionRecord) -> str:
-    """The parts of a session that was resumed; "" for one that was filmed without a pause."""
+    """Word the parts of a session that was resumed; "" for one that was filmed without a pause."""
     later = [f"from frame {part.after_frame + 1} on, {moment_words(part.begun)}" for part in record.continued]
     return f"{1 + len(later)}: {moment_words(record.begun)}; {'; '.join(later)}" if later else ""
 
 
 def _lens(record: SessionRecord) -> str:
     if record.intrinsics is None:
-        given = record.hfov_deg
-        return "not recorded; a field of view is assumed" if given is None else f"field of view of {given:g}°, as given"
+        hfov_deg = record.hfov_deg
+        return (
+            "not recorded; a field of view is assumed"
+            if hfov_deg is None
+            else f"field of view of {hfov_deg:g}°, as given"
+        )
     return "assumed field of view" if record.intrinsics_assumed else "measured, or of the rig"
 
 

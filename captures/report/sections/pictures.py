@@ -76,7 +76,7 @@ def _small(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _shots(session: RecordedSession) -> Iterator[Shot]:
-    """Key frames of the whole session in order, as many of each sheet and pose as fit."""
+    """Yield key frames of the whole session in order, as many of each sheet and pose as fit."""
     rows: dict[int, list[FrameRow]] = defaultdict(list)
     for row in session.rows:
         rows[row.frame].append(row)
@@ -85,9 +85,11 @@ def _shots(session: RecordedSession) -> Iterator[Shot]:
     for number, condition in frames:
         if number in rows:
             alike[condition, _cell(session, rows[number][0])].append(number)
-    each = max(1, _MOST_SHOTS // max(1, len(alike)))
+    per_group = max(1, _MOST_SHOTS // max(1, len(alike)))
     chosen = {
-        number: (condition, cell) for (condition, cell), numbers in alike.items() for number in _spread(numbers, each)
+        number: (condition, cell)
+        for (condition, cell), numbers in alike.items()
+        for number in _spread(numbers, per_group)
     }
     measure = _measure(session)
     for number in _spread(sorted(chosen), _MOST_SHOTS):
@@ -107,21 +109,21 @@ def _shots(session: RecordedSession) -> Iterator[Shot]:
 
 
 def _spread(numbers: Sequence[int], most: int) -> list[int]:
-    """At most so many of the numbers, from the first to the last."""
+    """Choose at most so many of the numbers, from the first to the last."""
     if len(numbers) <= most:
         return list(numbers)
     return [numbers[i] for i in np.linspace(0, len(numbers) - 1, most).round().astype(int)]
 
 
 def _thinned(shots: Sequence[Shot]) -> list[Shot]:
-    """As many shots, from the first to the last, as the page may hold."""
+    """Choose as many shots, from the first to the last, as the page may hold."""
     total = sum(len(shot.annotated) + len(shot.plain or b"") for shot in shots)
     most = len(shots) if total <= _MOST_BYTES else max(1, len(shots) * _MOST_BYTES // total)
     return [shots[i] for i in _spread(range(len(shots)), most)]
 
 
 def _measure(session: RecordedSession) -> str:
-    """The first outcome of the first model, which the film marks; empty without one."""
+    """Return the first outcome of the first model, which the film marks; empty without one."""
     tally = session.tally
     return next((measure for model in tally.models[:1] for measure in measures_of(tally, model)), "")
 
@@ -131,14 +133,14 @@ def _cell(session: RecordedSession, row: FrameRow) -> tuple[int, int] | None:
 
 
 def _facts(rows: Sequence[FrameRow], target: str | None) -> Iterator[tuple[str, str]]:
-    """The answer of each model, and where the sheet was."""
+    """Yield the answer of each model, and where the sheet was."""
     for row in rows:
         yield row.model, _answer(row, target)
     first = rows[0]
     if first.distance_m is not None:
         turns = {"yaw": first.yaw_deg, "pitch": first.pitch_deg, "roll": first.roll_deg}
-        known = [f"{name} {degrees:.0f}°" for name, degrees in turns.items() if degrees is not None]
-        yield "pose", ", ".join([f"{first.distance_m:.2f} m", *known])
+        angles = [f"{name} {degrees:.0f}°" for name, degrees in turns.items() if degrees is not None]
+        yield "pose", ", ".join([f"{first.distance_m:.2f} m", *angles])
     if first.px_per_cell is not None:
         yield "size", f"{first.px_per_cell:.1f} pixels per cell"
     heat = next((row.heat_in_patch for row in rows if row.heat_in_patch is not None), None)

@@ -27,7 +27,7 @@ class RawData(ReportSection):
 
 
 def _files(folder: Path, report: Path) -> list[tuple[str, str]]:
-    """Descriptions and relative paths of the files in the session's folder."""
+    """List descriptions and relative paths of the files in the session's folder."""
     descriptions = {
         "frames.csv": "one row per frame and model",
         "frames.parquet": "the same for pandas and polars",

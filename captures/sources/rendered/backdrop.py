@@ -27,11 +27,11 @@ def turned_backdrop(
     depth = np.hypot(rays[..., 0], rays[..., 2]) * np.cos(within)
     across = np.where(side % 2 == 0, 1, -1) * np.tan(within) * lens.fx + lens.cx
     down = rays[..., 1] / depth * lens.fy + lens.cy
-    seen = cv2.remap(
+    picture = cv2.remap(
         photograph,
         across.astype(np.float32),
         down.astype(np.float32),
         cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_REFLECT,
     )
-    return np.asarray(seen, dtype=np.float32)
+    return np.asarray(picture, dtype=np.float32)

@@ -190,7 +190,7 @@ class SheetScene:
 
     @cached_property
     def _shapes(self) -> Any:
-        """The same shapes in no light, as only where they lie is looked at: under a sky that takes three times as long."""
+        """Load the same shapes in no light, as only where they lie is looked at: under a sky that takes three times as long."""
         surfaces = dict.fromkeys(self._meshes, diffuse(_PAPER_BACK)) | {"sheet": self._cut_out(diffuse(_PAPER_BACK))}
         return self._mi.load_dict({"type": "scene", **self._placed_meshes(surfaces)})
 
@@ -200,7 +200,7 @@ class SheetScene:
     # What is seen.
 
     def _paper(self) -> Spec:
-        """The print under its dielectric surface, cut out where its coverage is 0."""
+        """Describe the print under its dielectric surface, cut out where its coverage is 0."""
         sheet, cover = self._sheet, self._sheet[..., 3:]
         reflectance = np.divide(sheet[..., :3], cover, out=np.full_like(sheet[..., :3], _DARKEST), where=cover > 0)
         paper = self._scene.paper
@@ -344,7 +344,7 @@ class SheetScene:
         return float(pose.shift_mm[2]) * (1 if self._scene.camera.focus == "sheet" else _BEHIND)
 
     def _camera_to_world(self, pose: RigPose) -> NDArray[np.float64]:
-        """The transform (4, 4) of a camera before which the sheet has a pose; Mitsuba's x and y point left and up."""
+        """Return the transform (4, 4) of a camera before which the sheet has a pose; Mitsuba's x and y point left and up."""
         at_mm, turned = self._pose.camera_at(pose)
         transform = np.eye(4)
         transform[:3, :3], transform[:3, 3] = turned * (-1, -1, 1), at_mm
@@ -363,12 +363,12 @@ class _Sensors:
 
 @cache
 def _paths(depth: int) -> Any:
-    """An integrator that follows paths of up to this many edges."""
+    """Load an integrator that follows paths of up to this many edges."""
     return engine().load_dict({"type": "path", "max_depth": depth, "hide_emitters": True})
 
 
 def _denoised(render: Callable[[], Shot]) -> Shot:
-    """A shot whose light is denoised when all its instants are gathered: where shapes end is hardly noisy."""
+    """Render a shot whose light is denoised when all its instants are gathered: where shapes end is hardly noisy."""
     shot = render()
     return replace(shot, light=denoised(shot.light)).rounded()
 
@@ -395,7 +395,7 @@ def _pixels(camera: str) -> Spec:
 
 
 def _sky(light: Light, factor: float) -> Spec:
-    """A sky whose zenith is up in the picture."""
+    """Describe a sky whose zenith is up in the picture."""
     return {
         "type": "sunsky",
         "turbidity": light.turbidity,
@@ -431,5 +431,5 @@ def _skin() -> Spec:
 
 
 def _upright(direction: NDArray[np.float64]) -> list[float]:
-    """Some direction that is not parallel to this one."""
+    """Return some direction that is not parallel to this one."""
     return [0.0, 0.0, 1.0] if abs(direction[1]) > 0.9 * np.linalg.norm(direction) else [0.0, 1.0, 0.0]

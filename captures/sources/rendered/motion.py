@@ -100,7 +100,7 @@ class Passage(ClipMotion):
         at_m: NDArray[np.floating],
         yaw_deg: NDArray[np.floating],
     ) -> list[RigPose]:
-        """The poses of a sheet that stays before a camera at places (N, 3), turned to the right by angles (N,)."""
+        """Return the poses of a sheet that stays before a camera at places (N, 3), turned to the right by angles (N,)."""
         shaken_m = at_m + rng.normal(0, JITTER_MM / 1000, at_m.shape)
         shaken_deg = rng.normal(0, JITTER_DEG, at_m.shape)
         return [
@@ -121,7 +121,7 @@ class Walk(Passage):
         return _lasting(self.to_m - self.from_m, self.speed_m_s)
 
     def _walked(self, rng: np.random.Generator, frames: int) -> NDArray[np.float64]:
-        """How a walk swings the camera, (N, 3) metres: to the side with every other step, up and down with each."""
+        """Return how a walk swings the camera, (N, 3) metres: to the side with every other step, up and down with each."""
         phase = np.linspace(0, self.seconds, frames) * _STEPS_HZ * np.pi + rng.uniform(0, 2 * np.pi)
         return np.stack([_SWAY_M * np.sin(phase), _BOB_M * np.sin(2 * phase), np.zeros(frames)], axis=1)
 
@@ -185,7 +185,7 @@ class WalkPast(Walk):
 
 
 def _lasting(way: float, speed: float) -> float:
-    """How long a way takes in seconds; none at all takes as long as one frame."""
+    """Return how long a way takes in seconds; none at all takes as long as one frame."""
     return abs(way) / speed or 1 / _HELD_FPS
 
 

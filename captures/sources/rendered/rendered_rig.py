@@ -131,8 +131,8 @@ class RenderedRig(FileSource):
                 for before, pose in pairwise(begun(poses)):
                     exposure, seed = camera.next_exposure(), int(hand.integers(2**31))
                     shot = stage.shoot(pose, seed, before=before, exposure=exposure)
-                    seen = None if behind is None else self._seen_behind(behind, start, before, pose, exposure)
-                    image = camera.develop(shot.before(seen), hand)
+                    backdrop = None if behind is None else self._seen_behind(behind, start, before, pose, exposure)
+                    image = camera.develop(shot.before(backdrop), hand)
                     index += 1
                     self.captured = index
                     truth = FrameTruth(pose, self.scene.spectrum, stage.patch_mask(pose))
@@ -163,7 +163,7 @@ class RenderedRig(FileSource):
         return Development.draw(rng, camera, self.scene.spectrum, rng.uniform(*_STRENGTH) / self._power)
 
     def _camera(self, clip: int, development: Development, behind: NDArray[np.float32] | None) -> ClipCamera:
-        """A camera that has looked at the scene for a while before the sheet is held into it."""
+        """Return a camera that has looked at the scene for a while before the sheet is held into it."""
         effects = self.scene.camera.effects.values()
         camera = ClipCamera(development, effects, fps=self.fps, rng=np.random.default_rng([self.seed, 4, clip]))
         if behind is not None:
@@ -189,7 +189,7 @@ class RenderedRig(FileSource):
     def _seen_behind(
         self, behind: NDArray[np.float32], start: RigPose, before: RigPose, pose: RigPose, exposure: Exposure | None
     ) -> NDArray[np.float32]:
-        """The background while a frame is exposed; it is so far away that only the camera's turns change it.
+        """Return the background while a frame is exposed; it is so far away that only the camera's turns change it.
 
         Args:
             behind: the background before the camera of ``start``.
@@ -204,15 +204,15 @@ class RenderedRig(FileSource):
         def turned(
             pose: RigPose, seed: int, *, rows: Rows | None = None, share: float = 1.0, refocus_dpt: float = 0.0
         ) -> Shot:
-            seen = turned_backdrop(behind, self.intrinsics, start.camera_at(pose)[1], rows)
-            return Shot(seen, np.zeros(seen.shape[:2], np.float32))
+            backdrop = turned_backdrop(behind, self.intrinsics, start.camera_at(pose)[1], rows)
+            return Shot(backdrop, np.zeros(backdrop.shape[:2], np.float32))
 
         if exposure is None:
             return turned(pose, 0).light
         return expose(turned, exposure, before, pose, self.intrinsics.height, 0).light
 
     def _recorded(self, photograph: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What the pixels record of a photograph (H, W, 3), linear, that the scene's strongest light shines on."""
+        """Return what the pixels record of a photograph (H, W, 3), linear, that the scene's strongest light shines on."""
         camera, light = self.scene.camera.sensitivities, self.scene.spectrum
         diffuser = white(camera, light)
         to_record = recorded_from_linear(camera, light) * (diffuser / diffuser[1])[:, None]

@@ -38,7 +38,7 @@ def furnished_room(mitsuba: ModuleType, sheet_mm: float, lowest_mm: float) -> di
     def box(
         at: tuple[float, float], half: tuple[float, float, float], turn_deg: float, colour: Any, base: float
     ) -> Spec:
-        """A box that stands ``base`` above the table, ``at`` so far to the right and before the wall."""
+        """Describe a box that stands ``base`` above the table, ``at`` so far to the right and before the wall."""
         centre = [at[0], table - base - half[1], back - at[1]]
         return {
             "type": "cube",

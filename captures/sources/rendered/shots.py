@@ -77,10 +77,10 @@ class ShotCache:
         """
         path = self._folder / f"{key}.npz"
         self._in_use.add(path.name)
-        if (kept := Shot.load(path)) is not None:
+        if (cached_shot := Shot.load(path)) is not None:
             with suppress(OSError):  # another session removed it, or the disk is read-only
                 os.utime(path)
-            return kept
+            return cached_shot
         shot = render()
         with suppress(OSError):
             shot.save(path)
@@ -88,9 +88,9 @@ class ShotCache:
         return shot
 
     def _forget(self) -> None:
-        kept = sorted((file.stat().st_mtime, file.stat().st_size, file) for file in self._folder.glob("*.npz"))
-        excess = sum(size for _, size, _ in kept) - self._limit_bytes
-        for _, size, file in kept:
+        files = sorted((file.stat().st_mtime, file.stat().st_size, file) for file in self._folder.glob("*.npz"))
+        excess = sum(size for _, size, _ in files) - self._limit_bytes
+        for _, size, file in files:
             if excess <= 0:
                 return
             if file.name in self._in_use:
@@ -128,7 +128,7 @@ def _flat(part: object) -> Iterator[object]:
 
 @cache
 def _code_digest() -> bytes:
-    """Of the modules that place and render, so that no shot of an earlier version is taken for one of today's."""
+    """Hash the modules that place and render, so that no shot of an earlier version is taken for one of today's."""
     digest = hashlib.sha256()
     outside = (Path(str(module.__file__)) for module in (held_sheet, sheet_pose))
     for module in (*sorted(Path(__file__).parent.rglob("*.py")), *outside):

@@ -75,7 +75,7 @@ def linear_from_recorded(camera: str, light: str) -> NDArray[np.float64]:
 
 @cache
 def _checker() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Reflectances (24, 81) of a ColorChecker and their linear sRGB under D65 (24, 3), 1 for a perfect diffuser."""
+    """Return the reflectances (24, 81) of a ColorChecker and their linear sRGB under D65 (24, 3), 1 for a perfect diffuser."""
     colour = _colour()
     reflected = np.array([_sampled(sd) for sd in colour.SDS_COLOURCHECKERS[_CHECKER].values()])
     observer = _sampled(colour.MSDS_CMFS["CIE 1931 2 Degree Standard Observer"])

@@ -100,7 +100,7 @@ def _flat(way: Floats, support: Support, phase: float) -> tuple[Floats, Floats]:
 
 
 def _rolled(way: Floats, support: Support, phase: float) -> tuple[Floats, Floats]:
-    """A way along the paper, around a cylinder: place and depth."""
+    """Roll a way along the paper around a cylinder: place and depth."""
     angle = way / support.radius_mm
     return support.radius_mm * np.sin(angle), support.radius_mm * (1 - np.cos(angle))
 

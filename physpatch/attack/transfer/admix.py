@@ -19,6 +19,6 @@ class Admix(TransferMethod):
 
     def scenes(self, composites: Tensor, images: Tensor, generator: torch.Generator) -> Tensor:
         batch = len(images)
-        others = images[torch.randperm(batch, generator=generator).to(images.device)]
+        other_images = images[torch.randperm(batch, generator=generator).to(images.device)]
         halvings = torch.randint(_HALVINGS, (batch, 1, 1, 1), generator=generator)
-        return (composites + _SHARE * others) * (0.5**halvings).to(composites)
+        return (composites + _SHARE * other_images) * (0.5**halvings).to(composites)

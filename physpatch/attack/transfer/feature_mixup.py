@@ -40,13 +40,13 @@ class FeatureMixup(TransferMethod):
             victim.scores(images[::_CLEAN])
 
         def mix(layer: nn.Module, output: Tensor) -> Tensor:
-            others = clean[layer]
+            clean_outputs = clean[layer]
             shape = [len(output), *[1] * (output.ndim - 1)]
             channels = -1 if isinstance(layer, nn.Linear) else 1
             shape[channels] = output.shape[channels]
             share = (_MOST * torch.rand(shape, generator=generator)).to(output)
-            chosen = torch.randint(len(others), (len(output),), generator=generator)
-            return (1 - share) * output + share * others[chosen.to(others.device)].to(output)
+            chosen = torch.randint(len(clean_outputs), (len(output),), generator=generator)
+            return (1 - share) * output + share * clean_outputs[chosen.to(clean_outputs.device)].to(output)
 
         with hooked(mixed, mix):
             yield

@@ -26,8 +26,8 @@ class Ghost(TransferMethod):
         fast = torch.Generator(victim.device).manual_seed(seed)  # a network has millions of features to draw for
 
         def erode(layer: nn.Module, output: Tensor) -> Tensor:
-            kept = torch.rand(output.shape, generator=fast, device=output.device) >= _DROPPED
-            return output * (kept / (1 - _DROPPED)).to(output)
+            keep_mask = torch.rand(output.shape, generator=fast, device=output.device) >= _DROPPED
+            return output * (keep_mask / (1 - _DROPPED)).to(output)
 
         return hooked(_convolutions(victim), erode)
 

@@ -52,9 +52,9 @@ class ArrowColumns:
         )
         if self.label is None and self.objects is None:
             say_unlabelled(file, present)
-        known = features if features is not None else _features(schema.metadata or {})
-        self.classes = class_names(known.get(self.label or ""))
-        self._object_names = class_names(known.get(self.objects or ""))
+        column_features = features if features is not None else _features(schema.metadata or {})
+        self.classes = class_names(column_features.get(self.label or ""))
+        self._object_names = class_names(column_features.get(self.objects or ""))
 
     @property
     def names(self) -> list[str]:

@@ -56,12 +56,12 @@ class FiftyOne(DataFormat):
             yield Item(member(folder, str(files[name].relative_to(folder)), file), label, objects=objects)
 
 
-def _field(sample: dict[str, Any], asked: str | None) -> str:
+def _field(sample: dict[str, Any], label_field: str | None) -> str:
     """Find the field of a sample that holds its label: the one asked for, ``ground_truth``, or the only one."""
-    if asked is not None:
-        if asked not in sample:
-            raise InputError(f"a sample has no field {asked!r}; it has {', '.join(sample)[:200]}")
-        return asked
+    if label_field is not None:
+        if label_field not in sample:
+            raise InputError(f"a sample has no field {label_field!r}; it has {', '.join(sample)[:200]}")
+        return label_field
     fields = [name for name, value in sample.items() if isinstance(value, dict) and _kind(value) is not None]
     if "ground_truth" in sample:
         return "ground_truth"

@@ -56,7 +56,7 @@ def _pairs(value: Any) -> Iterator[tuple[Sequence[Any], Any]]:
     if isinstance(value, Mapping):
         yield from zip(_entry(value, _BOXES) or (), _entry(value, _CLASSES) or (), strict=True)
     else:
-        yield from ((_entry(one, _BOXES), _entry(one, _CLASSES)) for one in value)
+        yield from ((_entry(entry, _BOXES), _entry(entry, _CLASSES)) for entry in value)
 
 
 def _entry(value: Mapping[str, Any], keys: Sequence[str]) -> Any:

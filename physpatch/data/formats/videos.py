@@ -93,15 +93,19 @@ def _decoded(video: Path, count: int) -> list[NDArray[np.uint8]]:
             times = [float(p.pts * p.time_base) for p in container.demux(stream) if p.pts is not None]
             if not times:
                 raise InputError(f"{video} has no frames; remove it")
-            wanted = _evenly(sorted(set(times)), count)
+            chosen_times = _evenly(sorted(set(times)), count)
             frames: list[NDArray[np.uint8]] = []
             container.seek(0)
             for frame in container.decode(stream):
-                if len(frames) < len(wanted) and frame.time is not None and frame.time >= wanted[len(frames)] - 1e-6:
+                if (
+                    len(frames) < len(chosen_times)
+                    and frame.time is not None
+                    and frame.time >= chosen_times[len(frames)] - 1e-6
+                ):
                     check_size(frame.width, frame.height)
                     pixels = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
                     frames.append(np.rot90(pixels, round(frame.rotation / 90)))
-                if len(frames) == len(wanted):
+                if len(frames) == len(chosen_times):
                     break
     except InputError as error:
         raise error if str(video) in str(error) else InputError(f"{video}: {error}") from error

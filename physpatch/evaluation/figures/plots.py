@@ -45,20 +45,20 @@ def save_loss_plot(path: Path, rows: Sequence[dict[str, Any]], trial_ends: Seque
         trial_ends: the steps after which another start begins, or the best one goes on; a line marks each.
     """
     figure = Figure(figsize=(7, 3.6), layout="constrained")
-    left = figure.add_subplot()
-    left.set(xlabel="step", ylabel="loss")
-    right = left.twinx()
-    right.set(ylabel="share of the batch fooled", ylim=(-0.02, 1.02))
+    loss_axis = figure.add_subplot()
+    loss_axis.set(xlabel="step", ylabel="loss")
+    success_axis = loss_axis.twinx()
+    success_axis.set(ylabel="share of the batch fooled", ylim=(-0.02, 1.02))
     lines: list[Line2D] = []
     for after, until in itertools.pairwise((0, *trial_ends, math.inf)):
         part = [row for row in rows if after < row["step"] <= until]
         if not part:
             continue
         steps, losses = [row["step"] for row in part], [row["loss"] for row in part]
-        left.plot(steps, losses, color=GOOD, alpha=0.3, linewidth=1)
+        loss_axis.plot(steps, losses, color=GOOD, alpha=0.3, linewidth=1)
         lines = [
-            *left.plot(steps, _running_mean(losses), color=GOOD, label="loss (running mean)"),
-            *right.plot(
+            *loss_axis.plot(steps, _running_mean(losses), color=GOOD, label="loss (running mean)"),
+            *success_axis.plot(
                 steps,
                 _running_mean([row["success"] for row in part]),
                 color=BAD,
@@ -67,8 +67,8 @@ def save_loss_plot(path: Path, rows: Sequence[dict[str, Any]], trial_ends: Seque
             ),
         ]
         if after:
-            left.axvline(after + 0.5, color="0.6", linewidth=0.8, linestyle=":")
-    left.legend(
+            loss_axis.axvline(after + 0.5, color="0.6", linewidth=0.8, linestyle=":")
+    loss_axis.legend(
         handles=lines,
         loc="upper center",
         ncols=2,
@@ -110,12 +110,12 @@ def save_panel(path: Path, rows: Sequence[Sequence[Tile]], *, headings: Sequence
 
 
 def _title(tile: Tile, headings: Sequence[str], column: int | None) -> str:
-    """The caption, below the heading of its column in the first row."""
+    """Return the caption, below the heading of its column in the first row."""
     return tile.caption if column is None or column >= len(headings) else f"{headings[column]}\n{tile.caption}"
 
 
 def _fitted(picture: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
-    """The picture (h, w, 3), resized so that its longer side has ``side_px`` pixels."""
+    """Resize the picture (h, w, 3) so that its longer side has ``side_px`` pixels."""
     height, width = picture.shape[:2]
     factor = side_px / max(height, width)
     size = (max(1, round(width * factor)), max(1, round(height * factor)))

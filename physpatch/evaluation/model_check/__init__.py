@@ -101,11 +101,11 @@ def _answers(
     if isinstance(victim, Detector):
         with_objects = photos_with_objects(victim, data, columns)
         boxed = [photo for photo in with_objects if photo.boxes]
-        shown = limited(boxed or with_objects, _MOST_WITH_OBJECTS, seed)
-        if not shown:
+        chosen_photos = limited(boxed or with_objects, _MOST_WITH_OBJECTS, seed)
+        if not chosen_photos:
             yield check_boxes(victim, images, with_objects=False)
             return
-        loaded = load_photos(shown, victim.preprocessing)
+        loaded = load_photos(chosen_photos, victim.preprocessing)
         yield check_boxes(victim, _pixels(victim, loaded), with_objects=True, objects=loaded.boxes or None)
     elif labelled:
         yield from check_accuracy(victim, labelled, seconds, seed)

@@ -37,9 +37,9 @@ def check_accuracy(victim: Victim, photos: Sequence[Photo], seconds: float, seed
     """
     measured = limited(photos, affordable(_BUDGET_S, seconds, _FEWEST, len(photos)), seed)
     trial = _Trial(victim, measured)
-    answers, known = trial.answers(victim.preprocessing)
+    answers, is_counted = trial.answers(victim.preprocessing)
     part = f", of {len(photos)}, because the model is slow" if len(measured) < len(photos) else ""
-    yield _clean_accuracy(victim, trial.rate(answers & known), trial.rate(answers), part)
+    yield _clean_accuracy(victim, trial.rate(answers & is_counted), trial.rate(answers), part)
     yield _other_preprocessings(trial, answers, seconds, seed)
 
 
@@ -48,17 +48,17 @@ def likely_mistakes(victim: Victim) -> Iterator[tuple[str, Preprocessing]]:
 
     A product elsewhere gets pictures and normalises them itself, so only their colours and crop may be wrong.
     """
-    given = victim.preprocessing
-    wanted, other = ("BGR", "RGB") if given.bgr else ("RGB", "BGR")
-    yield f"{other} in place of {wanted}", replace(given, bgr=not given.bgr)
+    preprocessing = victim.preprocessing
+    own_order, other_order = ("BGR", "RGB") if preprocessing.bgr else ("RGB", "BGR")
+    yield f"{other_order} in place of {own_order}", replace(preprocessing, bgr=not preprocessing.bgr)
     for words, (mean, std) in _NORMALISATIONS.items() if victim.queries is None else ():
-        if (mean, std) != (given.mean, given.std):
-            yield words, replace(given, mean=mean, std=std)
-    whole, cropped = given.size, round(given.size / _USUAL_CROP)
-    if given.resize != whole:
-        yield f"no crop (resize = {whole})", replace(given, resize=whole)
-    if given.resize < cropped:
-        yield f"a central crop (resize = {cropped})", replace(given, resize=cropped)
+        if (mean, std) != (preprocessing.mean, preprocessing.std):
+            yield words, replace(preprocessing, mean=mean, std=std)
+    whole, cropped = preprocessing.size, round(preprocessing.size / _USUAL_CROP)
+    if preprocessing.resize != whole:
+        yield f"no crop (resize = {whole})", replace(preprocessing, resize=whole)
+    if preprocessing.resize < cropped:
+        yield f"a central crop (resize = {cropped})", replace(preprocessing, resize=cropped)
 
 
 def affordable(budget_s: float, seconds: float, least: int, most: int) -> int:
@@ -115,21 +115,21 @@ def _clean_accuracy(victim: Victim, rate: Rate, without_threshold: Rate, part: s
 
 def _other_preprocessings(trial: _Trial, before: Tensor, seconds: float, seed: int) -> Finding:
     """Try each on a part of the photographs, as large as there is time for, and those that do better there on all."""
-    others, total = list(likely_mistakes(trial.victim)), len(trial.photos)
-    first = affordable(_BUDGET_S, seconds * len(others), _FEWEST_FIRST, total)
+    mistakes, total = list(likely_mistakes(trial.victim)), len(trial.photos)
+    first = affordable(_BUDGET_S, seconds * len(mistakes), _FEWEST_FIRST, total)
     rows = torch.randperm(total, generator=torch.Generator().manual_seed(seed))[:first].sort().values
     better = []
-    for mistake, other in others:
-        changed = trial.answers(other, rows)[0]
+    for mistake, preprocessing in mistakes:
+        changed = trial.answers(preprocessing, rows)[0]
         if first < total and int(changed.sum()) <= int(before[rows].sum()):
             continue
-        gain = trial.gain(before, changed if first == total else trial.answers(other)[0])
+        gain = trial.gain(before, changed if first == total else trial.answers(preprocessing)[0])
         if gain.is_significant and gain.difference is not None and gain.difference >= _WORTH_SAYING:
             better.append((gain.difference, f"{mistake} gives {str(gain).replace('points', 'points more')}", mistake))
-    numbers = {"tried": [mistake for mistake, _ in others], "tried_on": first}
+    numbers = {"tried": [mistake for mistake, _ in mistakes], "tried_on": first}
     if better:
         _, words, mistake = max(better)
         return Finding("preprocessing", f"likely wrong: {words}", "fails", {"likely": mistake} | numbers)
     few = f", on {first} photographs" if first < total else ""
-    what = "colour order, mean and deviation, crop" if trial.victim.queries is None else "colour order, crop"
-    return Finding("preprocessing", f"no usual alternative does better ({what}{few})", numbers=numbers)
+    aspects = "colour order, mean and deviation, crop" if trial.victim.queries is None else "colour order, crop"
+    return Finding("preprocessing", f"no usual alternative does better ({aspects}{few})", numbers=numbers)

@@ -48,10 +48,11 @@ def check_heat(victim: Victim, images: Tensor, seconds: float) -> Iterator[Findi
     layer_s = seconds * (_CURVE + _BACKWARD)
     photographs = affordable(_BUDGET_S / 2, layer_s + seconds * _CURVE, _FEWEST_PHOTOGRAPHS, len(images))
     more = affordable(_BUDGET_S / 2, photographs * layer_s, 1, _LAYERS)
-    others = [name for name in layers if name != own]
-    tried = {name: layers[name] for name in [own, *others[-more:]]}
+    other_names = [name for name in layers if name != own]
+    tried = {name: layers[name] for name in [own, *other_names[-more:]]}
     with_layers = {
-        name: replace(victim, cam_layer=found.layer, cam_reshape=found.reshape) for name, found in tried.items()
+        name: replace(victim, cam_layer=cam_layer.layer, cam_reshape=cam_layer.reshape)
+        for name, cam_layer in tried.items()
     }
     yield _judged(own, _faithfulness(victim, with_layers, images[:photographs]))
 
@@ -80,9 +81,9 @@ def _why_no_heat(victim: Victim) -> str:
         return "none: heat needs gradients, and this model gives predictions only"
     if any(isinstance(part, torch.jit.ScriptModule) for part in victim.module.modules()):
         return "none: the layers of TorchScript cannot be seen; export it as .pt2 or .onnx"
-    found = list_cam_layers(victim.module, victim.preprocessing.size)
+    layers = list_cam_layers(victim.module, victim.preprocessing.size)
     maps = [
-        name for name, layer in found.items() if layer.reshape is not map_of_tokens
+        name for name, layer in layers.items() if layer.reshape is not map_of_tokens
     ]  # which tables of boxes look like
     if not maps:
         return "none: no layer of this network has a spatial map"

@@ -14,15 +14,15 @@ _SHOWN_CLASSES = 4
 
 def check_inputs(victim: Victim) -> Iterator[Finding]:
     """Say what the preprocessing is, how many images are taken at once, which classes there are, and what counts."""
-    given = victim.preprocessing
-    colours = "BGR" if given.bgr else "RGB"
-    mean, std = (", ".join(f"{value:.3g}" for value in values) for values in (given.mean, given.std))
-    fit = "the whole squashed to" if given.squash else "a shorter side of"
+    preprocessing = victim.preprocessing
+    colours = "BGR" if preprocessing.bgr else "RGB"
+    mean, std = (", ".join(f"{value:.3g}" for value in values) for values in (preprocessing.mean, preprocessing.std))
+    fit = "the whole squashed to" if preprocessing.squash else "a shorter side of"
     yield Finding(
         "input",
-        f"{given.size} px square of {fit} {given.resize} px ({given.interpolation}), {colours}, mean {mean}, standard "
-        f"deviation {std}",
-        numbers=asdict(given),
+        f"{preprocessing.size} px square of {fit} {preprocessing.resize} px ({preprocessing.interpolation}), {colours}, "
+        f"mean {mean}, standard deviation {std}",
+        numbers=asdict(preprocessing),
     )
     if victim.remark and victim.differentiable:  # or the line about gradients says it
         yield Finding("remark", victim.remark, "note")
@@ -31,9 +31,9 @@ def check_inputs(victim: Victim) -> Iterator[Finding]:
         yield Finding("batch", words, numbers={"images": part.size, "exactly": part.filled})
     yield _classes(victim)
     if victim.threshold:
-        what = "boxes count" if isinstance(victim, Detector) else "the top class counts"
+        rule = "boxes count" if isinstance(victim, Detector) else "the top class counts"
         least = f"{100 * victim.threshold:.6g}"
-        yield Finding("threshold", f"{what} from {least} % confidence", numbers={"least": victim.threshold})
+        yield Finding("threshold", f"{rule} from {least} % confidence", numbers={"least": victim.threshold})
 
 
 def _classes(victim: Victim) -> Finding:

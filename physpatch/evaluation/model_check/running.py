@@ -32,9 +32,9 @@ def check_speed(victim: Victim, images: Tensor, forward: float) -> Iterator[Find
     numbers: dict[str, Any] = {"forward_ms": round(1000 * forward, 2)}
     words = f"{_milliseconds(forward)} a picture forward"
     if victim.differentiable:
-        both = _seconds(lambda: _input_gradient(victim, images), victim) / len(images)
-        numbers["forward_and_backward_ms"] = round(1000 * both, 2)
-        words += f", {_milliseconds(both)} with the backward pass"
+        with_backward = _seconds(lambda: _input_gradient(victim, images), victim) / len(images)
+        numbers["forward_and_backward_ms"] = round(1000 * with_backward, 2)
+        words += f", {_milliseconds(with_backward)} with the backward pass"
     yield Finding("time", f"{words}, {len(images)} at once", numbers=numbers)
 
 
@@ -51,10 +51,10 @@ def check_memory(victim: Victim) -> Iterator[Finding]:
     size = None if is_elsewhere(victim.module) else sum(t.numel() * t.element_size() for t in weights)
     peak = torch.cuda.max_memory_allocated(victim.device) if on_gpu else _resident_bytes()
     place = "on the GPU" if on_gpu else "of this process, all told"
-    known = [] if size is None else [f"weights {size / 2**20:.1f} MiB"]
+    parts = [] if size is None else [f"weights {size / 2**20:.1f} MiB"]
     if peak is not None:
-        known.append(f"at most {peak / 2**20:.0f} MiB {place}")
-    yield Finding("memory", ", ".join(known), numbers={"weights_bytes": size, "peak_bytes": peak})
+        parts.append(f"at most {peak / 2**20:.0f} MiB {place}")
+    yield Finding("memory", ", ".join(parts), numbers={"weights_bytes": size, "peak_bytes": peak})
 
 
 def _resident_bytes() -> int | None:
@@ -68,22 +68,22 @@ def _resident_bytes() -> int | None:
 
 def _seconds(run: Callable[[], object], victim: Victim) -> float:
     run()  # the first pass also allocates and chooses algorithms
-    taken = []
+    durations = []
     for _ in range(_TIMED):
         started = time.perf_counter()
         run()
         if victim.device.type == "cuda":
             torch.cuda.synchronize()
-        taken.append(time.perf_counter() - started)
-    return statistics.median(taken)
+        durations.append(time.perf_counter() - started)
+    return statistics.median(durations)
 
 
 def _input_gradient(victim: Victim, images: Tensor) -> Tensor | None:
     """Compute the gradient of the best scores; None where none reaches the images."""
-    wanted = images.clone().requires_grad_()
+    leaf = images.clone().requires_grad_()
     with torch.enable_grad():
-        best = victim.scores(wanted).amax(dim=1).sum()
-        return torch.autograd.grad(best, wanted, allow_unused=True)[0] if best.requires_grad else None
+        best = victim.scores(leaf).amax(dim=1).sum()
+        return torch.autograd.grad(best, leaf, allow_unused=True)[0] if best.requires_grad else None
 
 
 def check_gradient(victim: Victim, images: Tensor) -> Iterator[Finding]:
@@ -114,11 +114,11 @@ def check_steadiness(victim: Victim, images: Tensor) -> Iterator[Finding]:
     first, again = (victim.confidences(victim.scores(images)) for _ in range(2))
     alone = torch.cat([victim.confidences(victim.scores(image[None])) for image in images])
     steady = True
-    for what, other, cure in (
+    for name, confidences, cure in (
         ("determinism", again, "something in it is random, such as dropout"),
         ("batch invariance", alone, "an answer depends on its neighbours, as in batch norm that still learns"),
     ):
-        apart = float((first - other).abs().max())
+        apart = float((first - confidences).abs().max())
         finite = bool(first.isfinite().all())
         outcome: Outcome = "fails"
         if not finite:
@@ -129,7 +129,7 @@ def check_steadiness(victim: Victim, images: Tensor) -> Iterator[Finding]:
             words, steady = f"confidences differ by up to {apart:.2g}: {cure}", False
         else:
             words, outcome = "the same bit for bit" if apart == 0 else f"the same up to {apart:.1g}", "works"
-        yield Finding(what, words, outcome, {"difference": apart})
+        yield Finding(name, words, outcome, {"difference": apart})
 
 
 def check_queries(victim: Victim) -> Iterator[Finding]:

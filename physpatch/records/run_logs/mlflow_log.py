@@ -35,10 +35,10 @@ class MlflowLog(RunLog):
         self._client = mlflow.MlflowClient(
             tracking_uri=f"sqlite:///{folder / 'mlflow.db'}", registry_uri=f"sqlite:///{folder / 'mlflow.db'}"
         )
-        known = self._client.get_experiment_by_name(_EXPERIMENT)
+        stored_experiment = self._client.get_experiment_by_name(_EXPERIMENT)
         experiment = (
-            known.experiment_id
-            if known is not None
+            stored_experiment.experiment_id
+            if stored_experiment is not None
             else self._client.create_experiment(_EXPERIMENT, artifact_location=(folder / "artifacts").as_uri())
         )
         tag = title.replace("'", " ")  # it is quoted in the search
@@ -48,10 +48,10 @@ class MlflowLog(RunLog):
 
     def parameters(self, values: Mapping[str, Parameter]) -> None:
         """Log settings, shortened where they are long; those of a run that goes on are there already."""
-        known = self._client.get_run(self._run).data.params
-        given = [self._entities.Param(k, str(v)[:_LONGEST]) for k, v in values.items() if k not in known]
-        for first in range(0, len(given), _MOST_AT_ONCE):
-            self._client.log_batch(self._run, params=given[first : first + _MOST_AT_ONCE])
+        logged_params = self._client.get_run(self._run).data.params
+        params = [self._entities.Param(k, str(v)[:_LONGEST]) for k, v in values.items() if k not in logged_params]
+        for first in range(0, len(params), _MOST_AT_ONCE):
+            self._client.log_batch(self._run, params=params[first : first + _MOST_AT_ONCE])
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
         """Keep the numbers of a step until there are enough for a batch."""
@@ -75,8 +75,8 @@ class MlflowLog(RunLog):
         self._client.set_terminated(self._run, "FINISHED" if finished else "KILLED")
 
     def _before(self, experiment: str, tag: str) -> str | None:
-        found = self._client.search_runs([experiment], f"tags.`{_TITLE_TAG}` = '{tag}'", max_results=1)
-        return found[0].info.run_id if found else None
+        runs = self._client.search_runs([experiment], f"tags.`{_TITLE_TAG}` = '{tag}'", max_results=1)
+        return runs[0].info.run_id if runs else None
 
     def _flush(self) -> None:
         if self._waiting:

@@ -35,7 +35,7 @@ def result_values(record: EvaluationRecord, prefix: str = "") -> dict[str, float
     values |= rate_values(f"{prefix}made_wrong", record.untargeted_success)
     for control, rate in record.control_targeted_success.items():
         values |= rate_values(f"{prefix}{control}/target_first", rate)
-    for shown, rates in (("hidden", record.hidden), ("relabelled", record.relabelled)):
+    for outcome, rates in (("hidden", record.hidden), ("relabelled", record.relabelled)):
         for condition, rate in rates.items():
-            values |= rate_values(f"{prefix}{condition}/{shown}", rate)
+            values |= rate_values(f"{prefix}{condition}/{outcome}", rate)
     return values

@@ -27,8 +27,8 @@ class WandbLog(RunLog):
         """Begin an offline run; one that goes on has the id of the earlier part, so that both are synchronised as one."""
         wandb = _wandb()
         folder.mkdir(parents=True, exist_ok=True)
-        kept = folder / (re.sub(r"[^-.\w]+", "-", title) + ".id")
-        before = kept.read_text().strip() if step and kept.is_file() else None
+        id_file = folder / (re.sub(r"[^-.\w]+", "-", title) + ".id")
+        before = id_file.read_text().strip() if step and id_file.is_file() else None
         self._image = wandb.Image
         self._run = wandb.init(
             project=_PROJECT,
@@ -51,7 +51,7 @@ class WandbLog(RunLog):
                 x_disable_stats=True,
             ),
         )
-        kept.write_text(self._run.id)
+        id_file.write_text(self._run.id)
 
     def parameters(self, values: Mapping[str, Parameter]) -> None:
         """Log settings as the run's config."""

@@ -104,22 +104,22 @@ class SceneMaker:
     def batch(self, count: int, size: int, most: int = 4) -> tuple[Tensor, list[Truth]]:
         """Render scenes (count, 3, size, size), sRGB in [0, 1], with up to ``most`` objects each; also return their signs."""
         images = torch.from_numpy(np.stack([self._background(size) for _ in range(count)])).permute(0, 3, 1, 2) / 255
-        wanted = self._rng.integers(0, most + 1, count)
-        taken: list[list[NDArray[np.float64]]] = [[] for _ in range(count)]
+        counts = self._rng.integers(0, most + 1, count)
+        boxes: list[list[NDArray[np.float64]]] = [[] for _ in range(count)]
         classes: list[list[int]] = [[] for _ in range(count)]
         for turn in range(most):
-            here = np.flatnonzero(wanted > turn)
-            if len(here):
-                images[here] = self._placed(images[here], here, taken, classes)
+            rows = np.flatnonzero(counts > turn)
+            if len(rows):
+                images[rows] = self._placed(images[rows], rows, boxes, classes)
         truths = []
-        for boxes, indices in zip(taken, classes, strict=True):
+        for image_boxes, indices in zip(boxes, classes, strict=True):
             signs = [i for i, index in enumerate(indices) if index >= 0]
-            inside = np.array([boxes[i] for i in signs]).reshape(-1, 4).clip(0, size)
+            inside = np.array([image_boxes[i] for i in signs]).reshape(-1, 4).clip(0, size)
             truths.append(Truth(torch.tensor([indices[i] for i in signs]), torch.from_numpy(inside).float()))
         return images, truths
 
     def _placed(
-        self, images: Tensor, rows: NDArray[np.int64], taken: list[list[NDArray[np.float64]]], classes: list[list[int]]
+        self, images: Tensor, rows: NDArray[np.int64], boxes: list[list[NDArray[np.float64]]], classes: list[list[int]]
     ) -> Tensor:
         """Place another object in each image that has room for it."""
         count, size = len(images), images.shape[-1]
@@ -141,9 +141,9 @@ class SceneMaker:
             box = np.concatenate([outline.min(axis=0), outline.max(axis=0)])
             whole = corners[i].numpy() + 0.5
             covered = np.concatenate([whole.min(axis=0), whole.max(axis=0)])
-            if all(_hidden(earlier, covered) < _MOST_HIDDEN for earlier in taken[row]):
+            if all(_hidden(earlier, covered) < _MOST_HIDDEN for earlier in boxes[row]):
                 free.append(i)
-                taken[row].append(box)
+                boxes[row].append(box)
                 classes[row].append(objects[i].index)
         images = images.clone()
         for group_of_size in range(len(_TEXELS)):

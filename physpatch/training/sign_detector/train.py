@@ -232,8 +232,8 @@ def boxes_of(network: Any, images: Tensor, least: float = 0.01) -> list[list[Det
     from ultralytics.utils.nms import non_max_suppression
 
     output = network(images.contiguous(memory_format=torch.channels_last))
-    kept = non_max_suppression(output[0], conf_thres=least, iou_thres=0.6)
-    return [[Detection(int(row[5]), float(row[4]), tuple(row[:4].tolist())) for row in rows] for rows in kept]
+    rows_by_image = non_max_suppression(output[0], conf_thres=least, iou_thres=0.6)
+    return [[Detection(int(row[5]), float(row[4]), tuple(row[:4].tolist())) for row in rows] for rows in rows_by_image]
 
 
 def load(path: Path) -> NDArray[np.uint8]:

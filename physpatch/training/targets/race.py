@@ -75,9 +75,9 @@ class Race(TargetRule):
     ) -> TargetChoice:
         if victim.task == "detect":
             return TargetChoice(None, "untargeted")
-        if (kept := self._of_starts(victim)) is not None:
-            say(f"target auto: {victim.categories[kept]!r} ({kept}), the class of the patch to begin with")
-            return TargetChoice(kept, "that of the patch to begin with")
+        if (target := self._of_starts(victim)) is not None:
+            say(f"target auto: {victim.categories[target]!r} ({target}), the class of the patch to begin with")
+            return TargetChoice(target, "that of the patch to begin with")
         race = TargetRace(victim, photographs, config, self.others)
         with ExitStack() as stack:
             for network in (victim, *self.others):
@@ -105,8 +105,8 @@ class Race(TargetRule):
         Raises:
             InputError: they aim at different ones.
         """
-        found = (victim.target_index(start.target) for start in self.starts if start.target is not None)
-        aims = list(dict.fromkeys(index for index in found if index is not None))
+        indices = (victim.target_index(start.target) for start in self.starts if start.target is not None)
+        aims = list(dict.fromkeys(index for index in indices if index is not None))
         if len(aims) > 1:
             names = ", ".join(repr(victim.categories[index]) for index in aims)
             raise InputError(f"the patches to begin with aim at different classes, {names}; choose one by --target")
@@ -140,9 +140,9 @@ class Race(TargetRule):
                         "origin": origins[index],
                     }
                 )
-            kept = _kept(order, rules, [origins[index] != FAVOURED for index in classes.tolist()])
-            race.keep(kept)
-            classes = classes[kept]
+            rows = _kept(order, rules, [origins[index] != FAVOURED for index in classes.tolist()])
+            race.keep(rows)
+            classes = classes[rows]
             leaders = ", ".join(categories[int(c)] for c in classes[:3])
             say(
                 f"target auto: {len(order)} classes raced, {len(classes)} remain "
@@ -165,8 +165,8 @@ def _kept(order: Tensor, rules: _Round, listed: Sequence[bool]) -> Tensor:
     if not rules.opening:
         return order[: rules.remaining]
     places = max(0, rules.remaining - sum(listed))
-    others = [row for row in order.tolist() if not listed[row]][:places]
-    return torch.tensor([row for row in order.tolist() if listed[row] or row in others])
+    unlisted_rows = [row for row in order.tolist() if not listed[row]][:places]
+    return torch.tensor([row for row in order.tolist() if listed[row] or row in unlisted_rows])
 
 
 def _step_lengths() -> list[list[float]]:
@@ -231,9 +231,9 @@ class TargetRace:
             cells = torch.rand(len(images), 3, *self.config.patch.grid, generator=self._generator).to(images)
             params = sample(self.config.eot, len(images), self._generator)
             scores = self._scores(turn, self._placement.compose(images, cells, params))
-            shown = F.one_hot(self._labels[chosen], len(total)).bool()
-            total += scores.log_softmax(dim=1).cpu().masked_fill(shown, 0).sum(dim=0)
-            count += (~shown).sum(dim=0)
+            is_label = F.one_hot(self._labels[chosen], len(total)).bool()
+            total += scores.log_softmax(dim=1).cpu().masked_fill(is_label, 0).sum(dim=0)
+            count += (~is_label).sum(dim=0)
         return (total / count.clamp(min=1)).masked_fill(count == 0, -torch.inf)
 
     def round(

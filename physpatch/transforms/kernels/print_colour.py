@@ -135,7 +135,7 @@ def _monomials(values: Tensor, degree: int) -> list[Tensor]:
 def _toned_terms(values: Tensor) -> list[Tensor]:
     channels = values.unbind(dim=1)
     shifted = [channel + ROOT_OFFSET for channel in channels]
-    roots = [(one * other).sqrt() - (one + other) / 2 for one, other in combinations(shifted, 2)]
+    roots = [(first * second).sqrt() - (first + second) / 2 for first, second in combinations(shifted, 2)]
     return [torch.ones_like(channels[0]), *channels, *roots]
 
 

@@ -51,10 +51,10 @@ def _blurred(pictures: Tensor) -> Tensor:
         length = pictures.shape[dim]
         blurred = pictures * _WEIGHTS[0]
         for distance, weight in enumerate(_WEIGHTS[1:], start=1):
-            rest = length - distance
-            blurred.narrow(dim, distance, rest).add_(pictures.narrow(dim, 0, rest), alpha=weight)
-            blurred.narrow(dim, 0, rest).add_(pictures.narrow(dim, distance, rest), alpha=weight)
-            for edge in (0, rest):
+            overlap = length - distance
+            blurred.narrow(dim, distance, overlap).add_(pictures.narrow(dim, 0, overlap), alpha=weight)
+            blurred.narrow(dim, 0, overlap).add_(pictures.narrow(dim, distance, overlap), alpha=weight)
+            for edge in (0, overlap):
                 mirrored = pictures.narrow(dim, edge, distance).flip(dim)
                 blurred.narrow(dim, edge, distance).add_(mirrored, alpha=weight)
         pictures = blurred

@@ -112,39 +112,39 @@ class FoundNetwork:
         limit: tuple[int, bool] | None,
         name: str,
         weights: WeightsInfo,
-        said: Adaptation,
+        adaptation: Adaptation,
         plain: Preprocessing,
         output: object,
     ) -> TableDetector:
         with _about(name):
-            names = self._names(said, output)
+            names = self._names(adaptation, output)
         with _about(name):
-            given = said.preprocessing(plain)
+            preprocessing = adaptation.preprocessing(plain)
             form = box_form(output, len(names))
             require_probabilities(box_table(output, len(names), form))
-            network = freeze(_divided(BoxTable(self.network, len(names), form), limit), given.size)
-        why_not = why_no_gradient(network, given.size) if self.differentiable else ""
+            network = freeze(_divided(BoxTable(self.network, len(names), form), limit), preprocessing.size)
+        why_not = why_no_gradient(network, preprocessing.size) if self.differentiable else ""
         victim = TableDetector(
             name,
             "detect",
             names,
-            given,
+            preprocessing,
             network,
             None,
             weights,
             differentiable=self.differentiable and not why_not,
             remark=without_gradients(why_not),
-            cam_search=SearchedLayer(lambda: find_shared_layer(network, given.size)),
+            cam_search=SearchedLayer(lambda: find_shared_layer(network, preprocessing.size)),
         )
         with _about(name):
-            return victim.adapted(said)
+            return victim.adapted(adaptation)
 
-    def _names(self, said: Adaptation, output: object) -> tuple[str, ...]:
+    def _names(self, adaptation: Adaptation, output: object) -> tuple[str, ...]:
         """Name a detector's classes: as the user says, as the file says, or by number where the output tells how many."""
         count = count_classes(output)
-        if said.labels is not None:
-            all_numbers = said.labels == "coco" and has_labels_apart(output)
-            return read_labels(said.labels, _ALL_OF_COCO if all_numbers else count)
+        if adaptation.labels is not None:
+            all_numbers = adaptation.labels == "coco" and has_labels_apart(output)
+            return read_labels(adaptation.labels, _ALL_OF_COCO if all_numbers else count)
         if self.categories:
             return self.categories
         if count is None:
@@ -200,14 +200,14 @@ def wrapped(
         InputError: see :meth:`Victim.wrap`.
     """
     with _about(name):
-        given = said.preprocessing(usual)
+        preprocessing = said.preprocessing(usual)
         victim = Victim.wrap(
             network,
-            size=given.size,
-            resize=given.resize,
-            mean=given.mean,
-            std=given.std,
-            bgr=given.bgr,
+            size=preprocessing.size,
+            resize=preprocessing.resize,
+            mean=preprocessing.mean,
+            std=preprocessing.std,
+            bgr=preprocessing.bgr,
             name=name,
             weights=weights,
             differentiable=differentiable,
@@ -216,7 +216,7 @@ def wrapped(
     with _about(name):
         if said.labels is None and categories:
             victim = victim.named(categories)  # those of large sets, such as timm's, may have the same name twice
-        return replace(victim, preprocessing=given).adapted(said)
+        return replace(victim, preprocessing=preprocessing).adapted(said)
 
 
 @contextmanager

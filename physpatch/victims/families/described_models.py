@@ -160,9 +160,9 @@ class DescribedModels(BareFamily):
         with _entered(file):
             return self._load(file, trust, said)
 
-    def _load(self, file: Path, trust: bool, said: Adaptation) -> Victim:
+    def _load(self, file: Path, trust: bool, adaptation: Adaptation) -> Victim:
         description = _read(file)
-        adaptation = _combined(description, file.parent, said)
+        adaptation = _combined(description, file.parent, adaptation)
         if description.endpoint is not None:
             victim = load_endpoint(Endpoint(**description.endpoint.model_dump()), adaptation)
         elif description.members:
@@ -216,12 +216,12 @@ def _ensemble(members: list[Victim]) -> Victim:
     Raises:
         InputError: members with other classes, or detectors.
     """
-    first, *others = members
+    first, *other_members = members
     if any(member.task == "detect" for member in members):
         raise InputError("the members of an ensemble must be classifiers")
-    for other in others:
-        if other.categories != first.categories:
-            raise InputError(f"{other.name} and {first.name} do not have the same classes, so they are no ensemble")
+    for member in other_members:
+        if member.categories != first.categories:
+            raise InputError(f"{member.name} and {first.name} do not have the same classes, so they are no ensemble")
     digest = hashlib.sha256(" ".join(member.weights.sha256 for member in members).encode()).hexdigest()
     mean, std = PLAIN  # each member normalises by itself
     preprocessing = replace(first.preprocessing, mean=mean, std=std, bgr=False)
@@ -239,14 +239,14 @@ def _ensemble(members: list[Victim]) -> Victim:
     )
 
 
-def _load(name: str, weights: str | None, trust: bool, said: Adaptation) -> Victim:
+def _load(name: str, weights: str | None, trust: bool, adaptation: Adaptation) -> Victim:
     file = None if weights is None else Path(weights)
     if file is not None and not file.is_file():
         raise InputError(f"no weights file {file}")
     family = family_of(name)
     if isinstance(family, PythonCallables) and not trust:
         raise InputError(f"a description names {name}, whose code would run; {TRUST_CURE}")
-    return family.load_adapted(name, file, trust, said)
+    return family.load_adapted(name, file, trust, adaptation)
 
 
 def _read(file: Path) -> _Description:
@@ -254,7 +254,7 @@ def _read(file: Path) -> _Description:
         description = _Description.model_validate(read_toml(file))
     except ValidationError as error:
         raise InputError(f"{file}: {_in_words(error)}") from error
-    if sum(given not in (None, ()) for given in (description.model, description.members, description.endpoint)) != 1:
+    if sum(entry not in (None, ()) for entry in (description.model, description.members, description.endpoint)) != 1:
         raise InputError(f"{file} must have one of model, members and [endpoint]")
     return description
 
@@ -265,8 +265,8 @@ def _in_words(error: ValidationError) -> str:
     place = ".".join(map(str, first["loc"]))
     if first["type"] == "extra_forbidden":
         *tables, key = map(str, first["loc"])
-        known: dict[str, type[BaseModel]] = {"preprocessing": _PreprocessingTable, "endpoint": _EndpointTable}
-        table = known.get(".".join(tables), _Description)
+        table_types: dict[str, type[BaseModel]] = {"preprocessing": _PreprocessingTable, "endpoint": _EndpointTable}
+        table = table_types.get(".".join(tables), _Description)
         where = f"[{tables[0]}]" if tables else "the file"
         return f"there is no key {key} in {where}; expected some of {', '.join(table.model_fields)}"
     if first["type"] == "missing":
@@ -275,8 +275,8 @@ def _in_words(error: ValidationError) -> str:
     return f"{place}: {words}" if place else words
 
 
-def _combined(description: _Description, folder: Path, said: Adaptation) -> Adaptation:
-    """What the file says, and what the user says beside it, which wins."""
+def _combined(description: _Description, folder: Path, adaptation: Adaptation) -> Adaptation:
+    """Combine what the file says with what the user says beside it, which wins."""
     table = description.preprocessing
     labels = description.labels
     if labels is not None and labels not in NAMED:
@@ -285,27 +285,27 @@ def _combined(description: _Description, folder: Path, said: Adaptation) -> Adap
         _in_rgb(_in_range(values, table, usual), table) for values, usual in ((table.mean, 0.0), (table.std, 1.0))
     )
     return Adaptation(
-        labels=said.labels or labels,
-        size=_first(said.size, table.size),
-        resize=_first(said.resize, table.resize),
-        mean=_first(said.mean, mean),
-        std=_first(said.std, std),
-        bgr=_first(said.bgr, table.colours == "bgr" if "colours" in table.model_fields_set else None),
-        interpolation=_first(said.interpolation, table.interpolation),
-        squash=_first(said.squash, None if table.fit is None else table.fit == "squash"),
-        cam_layer=said.cam_layer or description.cam_layer,
-        prompts=said.prompts or description.prompts,
-        threshold=_first(said.threshold, description.threshold),
-        task=_first(said.task, description.task),
+        labels=adaptation.labels or labels,
+        size=_first(adaptation.size, table.size),
+        resize=_first(adaptation.resize, table.resize),
+        mean=_first(adaptation.mean, mean),
+        std=_first(adaptation.std, std),
+        bgr=_first(adaptation.bgr, table.colours == "bgr" if "colours" in table.model_fields_set else None),
+        interpolation=_first(adaptation.interpolation, table.interpolation),
+        squash=_first(adaptation.squash, None if table.fit is None else table.fit == "squash"),
+        cam_layer=adaptation.cam_layer or description.cam_layer,
+        prompts=adaptation.prompts or description.prompts,
+        threshold=_first(adaptation.threshold, description.threshold),
+        task=_first(adaptation.task, description.task),
     )
 
 
-def _first(said: T | None, described: T | None) -> T | None:
-    return described if said is None else said
+def _first(value: T | None, default: T | None) -> T | None:
+    return default if value is None else value
 
 
 def _in_range(values: Three | None, table: _PreprocessingTable, usual: float) -> Three | None:
-    """The numbers that were said, or the usual ones of a network that takes pixels up to 255 as they are."""
+    """Return the numbers that were said, or the usual ones of a network that takes pixels up to 255 as they are."""
     return (usual, usual, usual) if values is None and table.range == 255 else values
 
 

@@ -81,8 +81,8 @@ def _of_tag(clip: Any, architecture: str, tag: str) -> dict[str, Any]:
     if tag not in tags:
         raise unknown_name(f"tag of {architecture}", tag, tags)
     named = clip.get_pretrained_cfg(architecture, tag)
-    wanted = ("mean", "std", "interpolation", "resize_mode", "quick_gelu")
-    return {key: named[key] for key in wanted if named.get(key) is not None}
+    keys = ("mean", "std", "interpolation", "resize_mode", "quick_gelu")
+    return {key: named[key] for key in keys if named.get(key) is not None}
 
 
 @contextmanager
@@ -163,8 +163,8 @@ def _published(clip: Any, architecture: str, tag: str) -> Path:
     """
     tags = clip.list_pretrained_tags_by_model(architecture)
     if not tag:
-        others = f", or one of {', '.join(tags[:6])} after /" if tags else ""
-        raise InputError(f"which weights of {architecture}? give --weights FILE{others}")
+        alternatives = f", or one of {', '.join(tags[:6])} after /" if tags else ""
+        raise InputError(f"which weights of {architecture}? give --weights FILE{alternatives}")
     import huggingface_hub
 
     repository, _, file = str(clip.get_pretrained_cfg(architecture, tag).get("hf_hub", "")).rpartition("/")

@@ -40,14 +40,14 @@ class PythonCallables(BareFamily):
     def load_adapted(self, name: str, weights: Path | None, trust: bool, said: Adaptation) -> Victim:
         if weights is not None:
             raise InputError(f"{name} loads its own weights; leave out --weights")
-        made = _call(*name.split(":"))
-        if isinstance(made, Victim):
-            _try(made, name)
-            return replace(made, name=name).adapted(said)
-        if not isinstance(made, nn.Module):
-            raise InputError(f"{name} returned {type(made).__name__}; expected an nn.Module or a physpatch Victim")
-        info = WeightsInfo(f"made by {name}", state_sha256(made.state_dict()))
-        return FoundNetwork(made.cpu()).victim(name, info, said)  # where it is tried, wherever the function put it
+        result = _call(*name.split(":"))
+        if isinstance(result, Victim):
+            _try(result, name)
+            return replace(result, name=name).adapted(said)
+        if not isinstance(result, nn.Module):
+            raise InputError(f"{name} returned {type(result).__name__}; expected an nn.Module or a physpatch Victim")
+        info = WeightsInfo(f"made by {name}", state_sha256(result.state_dict()))
+        return FoundNetwork(result.cpu()).victim(name, info, said)  # where it is tried, wherever the function put it
 
 
 @torch.no_grad()

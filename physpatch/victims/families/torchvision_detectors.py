@@ -80,7 +80,7 @@ class TorchvisionDetectors(VictimFamily):
 
 
 def _trunk(backbone: Any) -> nn.Module:
-    """The part of a backbone on whose last layer boxes of every size depend: each later map serves boxes of one size."""
+    """Return the part of a backbone on whose last layer boxes of every size depend: each later map serves boxes of one size."""
     if isinstance(backbone, BackboneWithFPN):
         return backbone.body  # its last map goes down the pyramid to all others
     first = backbone.features[0] if isinstance(backbone, SSDLiteFeatureExtractorMobileNet) else backbone.features

@@ -41,18 +41,18 @@ def fold_batch_norms(module: nn.Module, size: int) -> int:
 
 
 def _pairs(module: nn.Module, probe: Tensor) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
-    made: dict[int, nn.Conv2d] = {}
-    kept: list[Tensor] = []  # so that no id is used twice
+    convolutions: dict[int, nn.Conv2d] = {}
+    outputs: list[Tensor] = []  # so that no id is used twice
     calls: dict[nn.Module, int] = {}
     pairs: list[tuple[nn.Conv2d, nn.BatchNorm2d]] = []
 
     def note(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         calls[layer] = calls.get(layer, 0) + 1
         if isinstance(layer, nn.Conv2d):
-            made[id(output)] = layer
-            kept.append(output)
-        elif isinstance(layer, nn.BatchNorm2d) and id(inputs[0]) in made:
-            pairs.append((made.pop(id(inputs[0])), layer))
+            convolutions[id(output)] = layer
+            outputs.append(output)
+        elif isinstance(layer, nn.BatchNorm2d) and id(inputs[0]) in convolutions:
+            pairs.append((convolutions.pop(id(inputs[0])), layer))
 
     layers = [layer for layer in module.modules() if type(layer) is nn.BatchNorm2d or isinstance(layer, nn.Conv2d)]
     if not any(isinstance(layer, nn.BatchNorm2d) for layer in layers):

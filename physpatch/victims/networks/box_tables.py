@@ -78,18 +78,18 @@ def finds_boxes(output: Any) -> bool:
 
 def count_classes(output: Any) -> int | None:
     """Return the number of classes that an output with boxes has; None where its form does not say."""
-    found = _boxes_in(output)
-    if not isinstance(found, Tensor) or found.shape[2] == _CHOSEN or found.shape[1] > found.shape[2]:
+    raw_boxes = _boxes_in(output)
+    if not isinstance(raw_boxes, Tensor) or raw_boxes.shape[2] == _CHOSEN or raw_boxes.shape[1] > raw_boxes.shape[2]:
         return None  # in the last case, a row may begin with the probability of any object or not
-    return found.shape[1] - 4
+    return raw_boxes.shape[1] - 4
 
 
 def count_images(output: Any) -> int | None:
     """Return the number of images that a network's output is about, boxes or logits; None where its form does not say."""
-    found = _boxes_in(output)
-    if isinstance(found, list):
-        return sum(len(boxes) for boxes, _, _ in found)
-    answer = logits_in(output) if found is None else found
+    raw_boxes = _boxes_in(output)
+    if isinstance(raw_boxes, list):
+        return sum(len(boxes) for boxes, _, _ in raw_boxes)
+    answer = logits_in(output) if raw_boxes is None else raw_boxes
     return len(answer) if isinstance(answer, Tensor) and answer.ndim > 1 else None
 
 
@@ -104,31 +104,31 @@ def box_form(output: Any, classes: int) -> BoxForm:
     Raises:
         InputError: it has none of the forms, or another number of classes.
     """
-    found = _boxes_in(output)
-    if isinstance(found, list):
+    raw_boxes = _boxes_in(output)
+    if isinstance(raw_boxes, list):
         return BoxForm("apart")
-    kind = None if found is None else _kind(found, classes)
-    if found is None or kind is None:
+    kind = None if raw_boxes is None else _kind(raw_boxes, classes)
+    if raw_boxes is None or kind is None:
         form = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         few, many = 4 + classes, 5 + classes
         raise InputError(
             f"a detector of {classes} classes must answer with boxes (B, {few}, A), (B, A, {few}), (B, A, {many}) or "
             f"(B, A, 6), got {form}"
         )
-    rows = (found.transpose(1, 2) if kind == "columns" else found).detach().flatten(0, 1)
+    rows = (raw_boxes.transpose(1, 2) if kind == "columns" else raw_boxes).detach().flatten(0, 1)
     boxes = rows[rows[:, 4] > 0, :4] if kind == "chosen" else rows[:, :4]  # what is filled up has no confidence
     shares = bool(len(boxes)) and float(boxes.abs().max()) <= _LARGEST_SHARE
     by_corners = kind == "chosen" and not (shares and bool((boxes[:, 2:] < boxes[:, :2]).any()))
     return BoxForm(kind, not by_corners, shares)
 
 
-def _kind(found: Tensor, classes: int) -> Kind | None:
-    if found.shape[1] == 4 + classes:
+def _kind(raw_boxes: Tensor, classes: int) -> Kind | None:
+    if raw_boxes.shape[1] == 4 + classes:
         return "columns"
-    if found.shape[2] == _CHOSEN and _is_whole(found[..., 5]):
+    if raw_boxes.shape[2] == _CHOSEN and _is_whole(raw_boxes[..., 5]):
         return "chosen"
     kinds: dict[int, Kind] = {4 + classes: "rows", 5 + classes: "objects"}
-    return kinds.get(found.shape[2])
+    return kinds.get(raw_boxes.shape[2])
 
 
 def box_table(output: Any, classes: int, form: BoxForm | None = None, side: int = 1) -> Tensor:
@@ -145,11 +145,11 @@ def box_table(output: Any, classes: int, form: BoxForm | None = None, side: int 
     """
     least = 0 if form else _FEWEST
     form = form or box_form(output, classes)
-    found = _boxes_in(output, least)
-    if isinstance(found, list):
-        return joined([_labelled(*apart, classes) for apart in found])
-    assert found is not None
-    rows = found.transpose(1, 2) if form.kind == "columns" else found
+    raw_boxes = _boxes_in(output, least)
+    if isinstance(raw_boxes, list):
+        return joined([_labelled(*parts, classes) for parts in raw_boxes])
+    assert raw_boxes is not None
+    rows = raw_boxes.transpose(1, 2) if form.kind == "columns" else raw_boxes
     boxes = _corners(rows, form, side)
     if form.kind == "chosen":
         return _labelled(boxes, rows[..., 4], rows[..., 5], classes)

@@ -113,21 +113,21 @@ def find_shared_layer(detector: nn.Module, size: int) -> CamLayer | None:
         with in_one_line("the detector fails on noise"):
             (table,) = detector(image * 1)
         scores = table[:, 4:].amax(dim=1)
-        found = scores.detach().nonzero()[:, 0]
-        kept = [candidate for candidate in candidates if candidate.layer in outputs]
-        if not kept or not scores.requires_grad or not len(found):
+        box_rows = scores.detach().nonzero()[:, 0]
+        layers = [candidate for candidate in candidates if candidate.layer in outputs]
+        if not layers or not scores.requires_grad or not len(box_rows):
             return None
-        areas = (table[found, 2:4] - table[found, :2]).detach().prod(dim=1)
-        rows = found[areas.argsort()[[0, len(found) // 2, -1]]]
+        areas = (table[box_rows, 2:4] - table[box_rows, :2]).detach().prod(dim=1)
+        rows = box_rows[areas.argsort()[[0, len(box_rows) // 2, -1]]]
         for row in rows.tolist():
             slopes = torch.autograd.grad(
-                scores[row], [outputs[c.layer] for c in kept], retain_graph=True, allow_unused=True
+                scores[row], [outputs[c.layer] for c in layers], retain_graph=True, allow_unused=True
             )
-            kept = [c for c, slope in zip(kept, slopes, strict=True) if slope is not None and bool(slope.any())]
-            if not kept:
+            layers = [c for c, slope in zip(layers, slopes, strict=True) if slope is not None and bool(slope.any())]
+            if not layers:
                 return None
-    coarse = [c for c in kept if _side(outputs[c.layer], c) <= size / _USUAL_STRIDE]
-    return (coarse or kept)[-1]
+    coarse = [c for c in layers if _side(outputs[c.layer], c) <= size / _USUAL_STRIDE]
+    return (coarse or layers)[-1]
 
 
 def _noise(module: nn.Module, size: int) -> Tensor:

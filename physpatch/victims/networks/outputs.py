@@ -108,12 +108,12 @@ def _are_logits(output: Tensor) -> bool:
 
 def logits_in(output: Any) -> Any:
     """Find the logits in a network's output; what has none is returned as it is, or its first part."""
-    found = getattr(output, "logits", output)
-    if isinstance(found, Mapping) and found:
-        return logits_in(found.get("logits", next(iter(found.values()))))
-    if isinstance(found, (tuple, list)) and found:
-        return logits_in(found[0])
-    return found
+    part = getattr(output, "logits", output)
+    if isinstance(part, Mapping) and part:
+        return logits_in(part.get("logits", next(iter(part.values()))))
+    if isinstance(part, (tuple, list)) and part:
+        return logits_in(part[0])
+    return part
 
 
 @dataclass(frozen=True)

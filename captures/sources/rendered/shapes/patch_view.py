@@ -44,20 +44,20 @@ def bent_patch_mask(
     first, second = corners[..., 2, :] - corners[..., 0, :], corners[..., 3, :] - corners[..., 1, :]
     faces = first[..., 0] * second[..., 1] - first[..., 1] * second[..., 0] > 0  # corners in turn, as on the sheet
     middle_x, middle_y = (across[:-1] + across[1:]) / 2, (down[:-1] + down[1:]) / 2
-    shown = (faces & layout.shows_patch(np.stack(np.meshgrid(middle_x, middle_y), axis=-1))).ravel()
+    mask = (faces & layout.shows_patch(np.stack(np.meshgrid(middle_x, middle_y), axis=-1))).ravel()
     distance = (depth[:-1, :-1] + depth[1:, 1:] + depth[:-1, 1:] + depth[1:, :-1]).ravel() / 4
     outlines = (((corners + 0.5) * _FINER - 0.5) * 2**_BITS).round().astype(np.int64).reshape(-1, 4, 2)
     width, height = size_wh
     canvas = np.zeros((height * _FINER, width * _FINER), np.uint8)
     for i in np.argsort(-distance):
         if distance[i] > nearest_mm:
-            cv2.fillConvexPoly(canvas, outlines[i].clip(-(2**30), 2**30).astype(np.int32), int(shown[i]), shift=_BITS)
+            cv2.fillConvexPoly(canvas, outlines[i].clip(-(2**30), 2**30).astype(np.int32), int(mask[i]), shift=_BITS)
     covered = canvas.reshape(height, _FINER, width, _FINER).mean(axis=(1, 3))
     return covered >= 0.5
 
 
 def _borders(first: float, last: float, *between: float) -> Floats:
-    """Borders of facets along a side, among them those of the patch."""
+    """Return the borders of facets along a side, among them those of the patch."""
     stops = np.unique([first, *between, last])
     steps = np.maximum(1, np.round(_FACETS * np.diff(stops) / (last - first))).astype(int)
     parts = [np.linspace(a, b, n, endpoint=False) for a, b, n in zip(stops, stops[1:], steps, strict=False)]

@@ -37,14 +37,14 @@ def thumb_mesh(layout: SheetLayout, covers: float, from_deg: float) -> Mesh:
 
 
 def _covered(thumb: Mesh, outline_mm: NDArray[np.floating]) -> float:
-    """The share of a patch with an outline (N, 2) that a thumb covers."""
+    """Return the share of a patch with an outline (N, 2) that a thumb covers."""
     silhouette = cv2.convexHull(np.ascontiguousarray(thumb.points[:, :2]))
     patch = outline_mm.astype(np.float32)
     return float(cv2.intersectConvexConvex(silhouette, patch)[0]) / cv2.contourArea(patch)
 
 
 def _thumb(side: float, inwards: NDArray[np.floating], tip_mm: float) -> Mesh:
-    """A thumb over a patch of a side, whose tip is so far beyond the patch's centre."""
+    """Build a thumb over a patch of a side, whose tip is so far beyond the patch's centre."""
     radius = max(_WIDTH_MM, _WIDEST_SHARE * side) / 2
     tip = tip_mm * inwards
     beside, above = np.array([-inwards[1], inwards[0], 0.0]), np.array([0.0, 0.0, -1.0])

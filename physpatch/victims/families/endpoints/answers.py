@@ -62,17 +62,17 @@ def read_answer(body: bytes, count: int, known: tuple[str, ...]) -> Answer:
         raise UnexpectedAnswerError(f"it is not JSON ({error})") from error
     if not isinstance(answer, dict):
         raise UnexpectedAnswerError(f"it is {_shown(answer)}; expected an object")
-    told = _told_labels(answer)
-    labels = known or told
+    told_labels = _told_labels(answer)
+    labels = known or told_labels
     if "boxes" in answer:
-        return Answer(labels, told, True, _table(answer["boxes"], count, _named(labels, "boxes")))
+        return Answer(labels, told_labels, True, _table(answer["boxes"], count, _named(labels, "boxes")))
     if "predictions" in answer:
         best = _logits_of_best(answer["predictions"], count, _named(labels, "its best classes"))
-        return Answer(labels, told, False, best)
+        return Answer(labels, told_labels, False, best)
     for name, read in (("logits", _matrix), ("probabilities", _logs)):
         if name in answer:
             values = read(answer[name], count, len(labels), name)
-            return Answer(labels or tuple(f"class {i}" for i in range(values.shape[1])), told, False, values)
+            return Answer(labels or tuple(f"class {i}" for i in range(values.shape[1])), told_labels, False, values)
     raise UnexpectedAnswerError("it has none of logits, probabilities, predictions and boxes")
 
 
@@ -96,9 +96,9 @@ def _label(value: Any, where: str) -> str:
     return cleaned(str(value))
 
 
-def _named(labels: tuple[str, ...], what: str) -> tuple[str, ...]:
+def _named(labels: tuple[str, ...], words: str) -> tuple[str, ...]:
     if not labels:
-        raise UnnamedClassesError(what)
+        raise UnnamedClassesError(words)
     return labels
 
 

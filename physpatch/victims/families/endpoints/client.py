@@ -98,8 +98,8 @@ class Client:
         """Check that an answer has the form and the labels of the first: another model may have taken its place."""
         first = self._first or answer
         if answer.finds_boxes != first.finds_boxes or (answer.told and first.told and answer.told != first.told):
-            what = "labels" if answer.finds_boxes == first.finds_boxes else "forms"
-            raise InputError(f"the answers of {self._endpoint.name} have other {what} than at first; load it again")
+            aspect = "labels" if answer.finds_boxes == first.finds_boxes else "forms"
+            raise InputError(f"the answers of {self._endpoint.name} have other {aspect} than at first; load it again")
 
     def _ask(self, pictures: list[bytes]) -> bytes:
         """Send pictures until there is an answer, or no more attempts."""

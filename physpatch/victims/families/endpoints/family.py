@@ -55,8 +55,8 @@ def load_endpoint(endpoint: Endpoint, said: Adaptation) -> Victim:
     """
     client = Client(endpoint, None if said.labels is None else read_labels(said.labels))
     usual = _DETECTOR_SIZE if said.task == "detect" else _SIZE
-    given = said.preprocessing(Preprocessing(usual, usual, *PLAIN))  # pictures are sent as they are
-    client.predict(np.full((1, 3, given.size, given.size), 0.5, np.float32))
+    preprocessing = said.preprocessing(Preprocessing(usual, usual, *PLAIN))  # pictures are sent as they are
+    client.predict(np.full((1, 3, preprocessing.size, preprocessing.size), 0.5, np.float32))
     if len(client.labels) < 2 and not client.finds_boxes:
         raise InputError(f"{endpoint.name} has one class, {client.labels[0]!r}; expected the scores of two or more")
     identity = hashlib.sha256("\n".join([endpoint.name, *client.labels]).encode()).hexdigest()
@@ -65,6 +65,10 @@ def load_endpoint(endpoint: Endpoint, said: Adaptation) -> Victim:
     )
     network = FixedBatch(Predictions(client.predict, client), endpoint.batch, filled=False)
     if not client.finds_boxes:
-        return wrapped(network, endpoint.name, info, said, given, categories=client.labels, differentiable=False)
-    victim = TableDetector(endpoint.name, "detect", client.labels, given, network, None, info, differentiable=False)
+        return wrapped(
+            network, endpoint.name, info, said, preprocessing, categories=client.labels, differentiable=False
+        )
+    victim = TableDetector(
+        endpoint.name, "detect", client.labels, preprocessing, network, None, info, differentiable=False
+    )
     return victim.adapted(said)

@@ -82,16 +82,16 @@ def _check_range(name: str, value: float, least: float, most: float, *, open_bel
 
 
 def _check_address(url: str) -> None:
-    shown = ascii(_USER.sub("…@", url)) if not url.isprintable() else _USER.sub("…@", url)
+    shown_url = ascii(_USER.sub("…@", url)) if not url.isprintable() else _USER.sub("…@", url)
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
     except ValueError as error:  # an open bracket, or a port that is none
-        raise InputError(f"{shown} is no address of an endpoint ({error}); expected http(s)://host/path") from error
+        raise InputError(f"{shown_url} is no address of an endpoint ({error}); expected http(s)://host/path") from error
     if parts.username or parts.password:
         raise InputError("leave the password out of the address; name the environment variable of a token: token_env")
     bracketed = "[" in parts.netloc  # IPv6, whose form urlsplit has checked
     sound = bracketed or (_HOST.fullmatch(host) and len(host) <= _LONGEST_HOST)
     long = any(len(label) > _LONGEST_LABEL for label in host.split("."))
     if parts.scheme not in _SCHEMES or not url.isprintable() or not sound or port == 0 or (long and not bracketed):
-        raise InputError(f"{shown} is no address of an endpoint; expected http(s)://host/path")
+        raise InputError(f"{shown_url} is no address of an endpoint; expected http(s)://host/path")

@@ -125,8 +125,8 @@ def _code_in_program(content: bytes) -> str | None:
             return f"it evaluates {value[:60]!r}"
     graph = program["graph_module"]
     specifications = json.dumps([graph.get("module_call_graph"), graph.get("treespec_namedtuple_fields")])
-    found = [word for word in _IMPORTING if word in specifications]
-    return f"its arguments name {found[0]}" if found else None
+    importing_words = [word for word in _IMPORTING if word in specifications]
+    return f"its arguments name {importing_words[0]}" if importing_words else None
 
 
 def _strings(value: Any, key: str = "") -> Iterator[tuple[str, str]]:

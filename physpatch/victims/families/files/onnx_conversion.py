@@ -33,10 +33,10 @@ class _Converted(nn.Module):
     def forward(self, images: Tensor) -> Any:
         ordered = images.permute(0, 2, 3, 1) if self.takes.channels_last else images
         half = self.takes.kind is np.float16
-        given = (ordered[0] if self.takes.single else ordered).to(torch.float16 if half else torch.float32)
+        inputs = (ordered[0] if self.takes.single else ordered).to(torch.float16 if half else torch.float32)
         with warnings.catch_warnings():  # onnx2pytorch indexes as torch will no longer let it, which would fail visibly
             warnings.simplefilter("ignore", UserWarning)
-            answers = self.module(given.contiguous())
+            answers = self.module(inputs.contiguous())
         listed = [*answers] if isinstance(answers, (list, tuple)) else [answers]
         plain = [answer.float() if answer.is_floating_point() else answer for answer in listed]
         return plain[0] if len(plain) == 1 else dict(zip(self.outputs, plain, strict=True))
@@ -73,14 +73,14 @@ def converted(runtime: Any, file: Path, takes: OnnxInput, original: nn.Module, s
             load_external_data_for_model(model, str(file.parent))  # from where ONNX Runtime did, which checked it
             outputs = tuple(output.name for output in model.graph.output)
             module = _Converted(ConvertModel(model), takes, outputs).eval().requires_grad_(False)
-            found = [probe(module, side, count, seed) for seed in _SEEDS]
+            answers = [probe(module, side, count, seed) for seed in _SEEDS]
             moved = _gradient(module, side, count)
         except InputError as error:
             why = first_line(error.__cause__) if isinstance(error.__cause__, Exception) else error
             raise UnfaithfulError(f"its conversion to torch does not run ({why})") from error
         except Exception as error:  # onnx2pytorch raises whatever torch does, for operators that it lacks
             raise UnfaithfulError(f"it does not convert to torch ({first_line(error)})") from error
-    if not all(_same(own, other) for own, other in zip(expected, found, strict=True)):
+    if not all(_same(original_answer, answer) for original_answer, answer in zip(expected, answers, strict=True)):
         raise UnfaithfulError("its conversion to torch answers otherwise than ONNX Runtime")
     if not moved:
         raise UnfaithfulError("its conversion to torch has no gradient")
@@ -102,8 +102,8 @@ def _tensors(answer: Any) -> list[Tensor]:
     return [*answer.values()] if isinstance(answer, Mapping) else [answer]
 
 
-def _same(expected: Any, found: Any) -> bool:
-    pairs = list(zip(_tensors(expected), _tensors(found), strict=True))
+def _same(expected: Any, answer: Any) -> bool:
+    pairs = list(zip(_tensors(expected), _tensors(answer), strict=True))
     return all(a.shape == b.shape for a, b in pairs) and all(
         torch.allclose(a.double(), b.double(), rtol=_RELATIVE, atol=_ABSOLUTE) for a, b in pairs
     )

@@ -53,14 +53,14 @@ class OnnxModels(FileFamily):
         network = Predictions(lambda images: _predict(session, takes, images))
         categories, plain = notes.categories, notes.plain
         size = takes.size or notes.size
-        found = partial(FoundNetwork, size=size, usual_size=notes.usual_size, batch=takes.batch)
+        make = partial(FoundNetwork, size=size, usual_size=notes.usual_size, batch=takes.batch)
         try:
             module = converted(runtime, file, takes, network, size or side or notes.usual_size)
         except UnfaithfulError as why:
             remark = without_gradients(str(why))
             most = None if takes.batch else _MOST_IMAGES
-            return found(network, most=most, categories=categories, plain=plain, differentiable=False, remark=remark)
-        return found(module, categories=categories, plain=plain)
+            return make(network, most=most, categories=categories, plain=plain, differentiable=False, remark=remark)
+        return make(module, categories=categories, plain=plain)
 
     def digest(self, file: Path) -> str:
         beside = _weights_beside(file)
@@ -111,8 +111,8 @@ def _require_tensors(session: Any, file: Path) -> None:
 
 def _predict(session: Any, takes: OnnxInput, images: NDArray[np.float32]) -> NDArray[Any] | dict[str, NDArray[Any]]:
     ordered = images.transpose(0, 2, 3, 1) if takes.channels_last else images
-    given = np.ascontiguousarray((ordered[0] if takes.single else ordered).astype(takes.kind, copy=False))
-    answers = session.run(None, {takes.name: given})
+    inputs = np.ascontiguousarray((ordered[0] if takes.single else ordered).astype(takes.kind, copy=False))
+    answers = session.run(None, {takes.name: inputs})
     plain = [answer.astype(np.float32) if answer.dtype.kind == "f" else answer for answer in answers]
     if len(plain) == 1:
         return np.asarray(plain[0])

@@ -105,6 +105,6 @@ def _refuse_file_access(file: Path) -> None:
     for name in archive.get_all_records():
         if name.endswith(".py"):
             code = archive.get_record(name).decode("utf-8", "replace")
-            found = _OF_FILES.search(code) or _LIBRARY.search(code)
-            if found:
-                raise InputError(f"{file} calls {found.group()}, which may reach files; {TRUST_CURE}")
+            match = _OF_FILES.search(code) or _LIBRARY.search(code)
+            if match:
+                raise InputError(f"{file} calls {match.group()}, which may reach files; {TRUST_CURE}")

@@ -32,6 +32,6 @@ def camera_effects(settings: Any) -> dict[str, Effect]:
 
 @cache
 def _table() -> type[BaseModel]:
-    """A model with a field for each effect, so that an error names the effect and its setting."""
+    """Build a model with a field for each effect, so that an error names the effect and its setting."""
     fields: dict[str, Any] = {name: (kind | None, None) for name, kind in EFFECTS.items()}
     return create_model("Effects", __config__=ConfigDict(protected_namespaces=()), **fields)

@@ -53,7 +53,7 @@ def metered(light: NDArray[np.floating]) -> float:
 
 @cache
 def _weights(shape: tuple[int, int]) -> NDArray[np.float64]:
-    """Weights (H, W) that add up to 1."""
+    """Return weights (H, W) that add up to 1."""
     y, x = (np.exp(-0.5 * (np.linspace(-0.5, 0.5, side) / _CENTRE_SIZE) ** 2) for side in shape)
     bell = np.outer(y, x)
     return _CENTRE_SHARE * bell / bell.sum() + (1 - _CENTRE_SHARE) / bell.size

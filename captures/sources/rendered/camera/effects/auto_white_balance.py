@@ -37,16 +37,16 @@ class AutoWhiteBalance(DevelopEffect):
         def balanced(record: NDArray[np.floating]) -> NDArray[np.floating]:
             nonlocal correction
             bright = self._bright(record)
-            wanted = self.strength * (np.log(bright[1]) - np.log(bright))
-            now = wanted if correction is None else correction
-            correction = now + clip.lag(self.time_s) * (wanted - now)
+            target = self.strength * (np.log(bright[1]) - np.log(bright))
+            now = target if correction is None else correction
+            correction = now + clip.lag(self.time_s) * (target - now)
             return np.asarray(record * np.exp(now).astype(record.dtype))
 
         return balanced
 
     def _bright(self, record: NDArray[np.floating]) -> NDArray[np.float64]:
-        """The mean (3,) of the pixels that are not clipped."""
-        seen = record.max(axis=2) < _CLIPPED
-        pixels = record[seen] if seen.any() else record.reshape(-1, 3)
+        """Return the mean (3,) of the pixels that are not clipped."""
+        unclipped = record.max(axis=2) < _CLIPPED
+        pixels = record[unclipped] if unclipped.any() else record.reshape(-1, 3)
         mean = np.mean(pixels.clip(0, None).astype(np.float64) ** self.norm, axis=0) ** (1 / self.norm)
         return np.asarray(mean).clip(_DARKEST, None)

@@ -56,5 +56,5 @@ def guided(level: NDArray[np.float32], radius: int, edge: float) -> NDArray[np.f
 
     average = mean(level)
     variance = (mean(level * level) - average * average).clip(0, None)
-    kept = np.asarray(variance / (variance + np.float32(edge)), np.float32)
-    return np.asarray(mean(kept) * level + mean((1 - kept) * average))
+    slope = np.asarray(variance / (variance + np.float32(edge)), np.float32)
+    return np.asarray(mean(slope) * level + mean((1 - slope) * average))
