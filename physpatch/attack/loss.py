@@ -1,6 +1,6 @@
 """The loss of an attack as one module: the patch, the victims and their objectives. Several processes can wrap it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from physpatch.attack.objectives import Objective
 from physpatch.attack.penalties import non_printability, offset_palette, total_variation
 from physpatch.attack.placement import AttackRegion
 from physpatch.attack.transfer import TransferMethod
-from physpatch.attack.worst_case import terms_by_view, worst_views
+from physpatch.attack.worst_case import terms_by_view, whole_batch, worst_views
 from physpatch.rendering.eot import EotParams
 from physpatch.techniques import Technique
 from physpatch.victims.boxes import best_scores
@@ -96,6 +96,7 @@ class AttackLoss(nn.Module):
         worst: float = 1.0,
         defences: Sequence[KnownDefence | None] | None = None,
         transfers: Sequence[TransferMethod] = (),
+        gather: Callable[[Tensor], tuple[Tensor, int]] = whole_batch,
     ) -> None:
         """Pair each victim with its objective.
 
@@ -110,6 +111,7 @@ class AttackLoss(nn.Module):
             worst: the share of a batch, with the highest losses, whose mean is minimised.
             defences: that the attacker knows, one for each victim, or None where there is none; None for no victim.
             transfers: what disturbs scenes and victims where gradients are computed.
+            gather: see :func:`physpatch.attack.worst_case.worst_views`.
         """
         super().__init__()
         self.technique = technique
@@ -117,7 +119,7 @@ class AttackLoss(nn.Module):
             _Judge(*judge) for judge in zip(victims, objectives, defences or [None] * len(victims), strict=True)
         ]
         self._region, self._penalties, self._half, self._worst = region, penalties, half_precision, worst
-        self._transfers = tuple(transfers)
+        self._transfers, self._gather = tuple(transfers), gather
         colors = offset_palette() if palette is None else palette
         self._palette = colors.to(victims[0].device) if penalties.nps else None
         # Whether the last batch had a gradient from a victim: a detector that finds nothing has none.
@@ -158,13 +160,14 @@ class AttackLoss(nn.Module):
         for answers in self._answers(images, cells, params, objects):
             objective, scores = answers.objective, answers.scores
             suspicion = None if answers.suspicion is None else answers.suspicion_term
-            counted = (
-                slice(None) if self._worst == 1 else worst_views(objective, scores, labels, self._worst, suspicion)
-            )
+            counted: slice | Tensor = slice(None)
+            weight = 1.0
+            if self._worst < 1:
+                counted, weight = worst_views(objective, scores, labels, self._worst, suspicion, self._gather)
             terms = objective.terms(scores[counted], labels[counted])
             if suspicion is not None:
                 terms = terms | {"suspicion": suspicion[counted].mean()}
-            losses.append(terms)
+            losses.append({name: weight * value for name, value in terms.items()})
             fooled = fooled * answers.success(labels)
         sums = torch.stack([torch.stack(list(terms.values())).sum() for terms in losses])
         self.reached = sums.requires_grad

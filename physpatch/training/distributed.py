@@ -82,6 +82,10 @@ class Processes:
         """Average values over the processes; all receive the same result."""
         return values if self.accelerator is None else self.accelerator.reduce(values, reduction="mean")
 
+    def gather(self, values: Tensor) -> tuple[Tensor, int]:
+        """Join the values (B,) of all processes in the order of their rows, (count * B,); also tell where this one's begin."""
+        return (values if self.accelerator is None else self.accelerator.gather(values)), self.index * len(values)
+
     def wait(self) -> None:
         """Wait until all processes have reached this point."""
         if self.accelerator is not None:

@@ -43,11 +43,10 @@ from physpatch.victims.protocol import Victim
 
 _MOST_SNAPSHOTS = 150  # frames of the evolution video
 _ON_SCREEN_EVERY = 20  # steps: showing a batch once more costs about a third of a step
-_VALIDATION_EVERY = 5  # with several starts, one photograph in this many is kept from training
-_VALIDATION_MOST = 64  # photographs in one batch of a comparison
-_VALIDATION_VIEWS = 256  # in a comparison, at most
-_VALIDATION_SHARE = 1 / 16  # of the views that a start was trained on, so that a short trial costs little to judge
-_VALIDATION_SEED_OFFSET = 2
+_COMPARISON_BATCH = 64  # photographs, at most
+_COMPARISON_VIEWS = 512  # at most
+_COMPARISON_SHARE = 1 / 16  # of the views that a start was trained on, so that a short trial costs little to judge
+_COMPARISON_SEED_OFFSET = 2
 _STEPS_UNREACHED = 10  # steps in which a detector may have found nothing yet
 
 
@@ -147,15 +146,13 @@ class Trainer:
             for v in self._victims
         ]
         counts_queries = bool(self._imitations) or issubclass(technique, GradientFree)
-        has_validation = config.optimisation.starts > 1 and not counts_queries
-        training, validation = _kept_apart(photographs) if has_validation else (photographs, None)
-        self._validation = validation
-        self._source = BatchSource(victim, training, config.optimisation.batch)
+        self._compares_in_views = config.optimisation.starts > 1 and not counts_queries
+        self._source = BatchSource(victim, photographs, config.optimisation.batch)
         self._object = None if config.object.name is None else object_class(victim, config.object.name)
         if self._object is not None:
-            self._labels = torch.full_like(training.labels, self._object)
+            self._labels = torch.full_like(photographs.labels, self._object)
         else:
-            self._labels = training.labels if target is not None else self._own_labels()
+            self._labels = photographs.labels if target is not None else self._own_labels()
         self.step = 0
         self._queries = 0
         self._reached = False
@@ -272,7 +269,7 @@ class Trainer:
         self._reached = bool(state["reached"]) if "reached" in state else False
         if "trial_steps" in state:  # with more steps than the run began with, trials that are over keep their length
             self._trial_steps = int(state["trial_steps"])
-        if "trial_losses" not in state and self._validation is None and self._in_trial(self.step + 1):
+        if "trial_losses" not in state and not self._compares_in_views and self._in_trial(self.step + 1):
             raise InputError("this training compared its starts in another way, which it cannot go on with; train anew")
         self._trial_losses = state["trial_losses"].tolist() if "trial_losses" in state else []
         self._start_losses = state["start_losses"].tolist() if "start_losses" in state else []
@@ -324,6 +321,7 @@ class Trainer:
             config.objective.worst,
             defences,
             self._transfers,
+            self._processes.gather,
         )
         self._shared = self._processes.wrap(self._attack_loss)
 
@@ -352,33 +350,29 @@ class Trainer:
     def _trial_loss(self, last: StepRecord) -> float:
         """Return the loss by which a start is judged after its trial.
 
-        That is the loss on photographs kept apart, or, where victims are asked for predictions alone, the mean over the second
-        half of the trial, which costs no further ones. What imitates them goes on learning from trial to trial.
+        That is the loss in new views of the training photographs, the same for all starts, or, where victims are asked for
+        predictions alone, the mean over the second half of the trial, which costs no further ones. What imitates them goes on
+        learning from trial to trial.
         """
-        if self._validation is None:
+        if not self._compares_in_views:
             return fmean([*self._trial_losses, last.loss][-math.ceil(self._trial_steps / 2) :])
-        loss = self._validation_loss()
+        loss = self._comparison_loss()
         _require_finite(loss, last.step)
         return loss
 
     @torch.no_grad()
-    def _validation_loss(self) -> float:
-        photographs = self._validation
-        assert photographs is not None
-        generator = torch.Generator().manual_seed(self.config.optimisation.seed + _VALIDATION_SEED_OFFSET)
-        source = BatchSource(self.victim, photographs, min(len(photographs), _VALIDATION_MOST))
-        labels = (
-            completed_labels(self.victim, photographs)
-            if self._object is None
-            else torch.full_like(photographs.labels, self._object)
-        )
-        views = min(_VALIDATION_VIEWS, _VALIDATION_SHARE * self._trial_steps * self.config.optimisation.batch)
+    def _comparison_loss(self) -> float:
+        photographs = self._source.photographs
+        generator = torch.Generator().manual_seed(self.config.optimisation.seed + _COMPARISON_SEED_OFFSET)
+        trained_on = self._trial_steps * self.config.optimisation.batch
+        views = min(_COMPARISON_VIEWS, math.ceil(_COMPARISON_SHARE * trained_on))
+        source = BatchSource(self.victim, photographs, min(len(photographs), _COMPARISON_BATCH, views))
         losses = []
         for _ in range(max(1, round(views / source.batch))):
             images, chosen, objects = source.draw(generator)
             params = sample(self.config.eot, len(images), generator)
-            terms, _ = self._attack_loss(images, labels[chosen].to(images.device), params, objects=objects)
-            losses.append(float(terms.sum()))
+            terms, _ = self._attack_loss(images, self._labels[chosen].to(images.device), params, objects=objects)
+            losses.append(float(self._processes.mean(terms).sum()))
         return fmean(losses)
 
     def _own_labels(self) -> Tensor:
@@ -515,21 +509,6 @@ def target_on(victim: Victim, first: Victim, target: int | None) -> int | None:
 def _require_finite(loss: float, step: int) -> None:
     if not math.isfinite(loss):
         raise PhyspatchError(f"the loss is {loss} at step {step}; lower --learning-rate")
-
-
-def _kept_apart(photographs: Photographs) -> tuple[Photographs, Photographs]:
-    """Split photographs into those for training and for validation, interleaved; clips are kept whole.
-
-    Raises:
-        InputError: too few photographs.
-    """
-    units, number = photographs.units.unique(return_inverse=True)
-    if len(units) < _VALIDATION_EVERY:
-        raise InputError(
-            f"several starts need at least {_VALIDATION_EVERY} training photographs, because some are kept to compare them on"
-        )
-    is_validation = number % _VALIDATION_EVERY == 0
-    return photographs.subset(~is_validation), photographs.subset(is_validation)
 
 
 def describe_target(victim: Victim, target: int | None) -> dict[str, Any] | None:

@@ -46,11 +46,10 @@ def require_access(
     config.optimisation.check_starts()
     shared = processes is not None and processes.count > 1
     kind = TECHNIQUES.find(config.optimisation.technique)
-    worst = config.objective.worst < 1 and not issubclass(kind, GradientFree)  # whose losses are gathered
-    if shared and (worst or config.optimisation.transfer or kind.needs_several_victims):
+    if shared and (config.optimisation.transfer or kind.needs_several_victims):
         raise InputError(
-            "several processes share a batch, and --worst, --transfer and the technique ensemble judge it as a whole; start a "
-            "single process, or leave these out"
+            "several processes share a batch, and --transfer and the technique ensemble judge it as a whole; start a single "
+            "process, or leave these out"
         )
     if config.objective.worst < 1 and issubclass(kind, GradientFree) and kind.judges_one_image:
         raise InputError(

@@ -111,12 +111,33 @@ def test_the_worst_views_are_those_of_the_highest_losses(task: str, target: int 
     scores, labels = 3 * torch.randn(8, 4, generator=generator), torch.randint(4, (8,), generator=generator)
     objective = choose_objective(task, target, name)
     alone = [float(sum(objective.terms(scores[i : i + 1], labels[i : i + 1]).values())) for i in range(len(scores))]
-    rows = worst_views(objective, scores, labels, 0.3)  # three of eight
-    assert rows.tolist() == sorted(np.argsort(alone, kind="stable")[-3:].tolist())
-    assert worst_views(objective, scores, labels, 1.0).tolist() == list(range(8))
+    rows, weight = worst_views(objective, scores, labels, 0.3)  # three of eight
+    assert rows.tolist() == sorted(np.argsort(alone, kind="stable")[-3:].tolist()) and weight == 1
+    assert worst_views(objective, scores, labels, 1.0)[0].tolist() == list(range(8))
     suspicious = torch.zeros(8).index_fill(0, torch.tensor([0, 7]), 1e6)
-    assert worst_views(objective, scores, labels, 0.25, suspicious).tolist() == [0, 7]
-    assert len(worst_views(objective, scores, labels, 0.01)) == 1
+    assert worst_views(objective, scores, labels, 0.25, suspicious)[0].tolist() == [0, 7]
+    assert len(worst_views(objective, scores, labels, 0.01)[0]) == 1
+
+
+@pytest.mark.parametrize("share", [0.01, 0.3, 0.5, 1.0])
+def test_the_worst_views_are_those_of_the_whole_batch_where_processes_hold_parts(share: float) -> None:
+    generator = torch.Generator().manual_seed(1)
+    scores, labels = 3 * torch.randn(8, 4, generator=generator), torch.randint(4, (8,), generator=generator)
+    objective = choose_objective("classify", 2, "cross-entropy")
+
+    def loss(rows: torch.Tensor) -> float:
+        return float(sum(objective.terms(scores[rows], labels[rows]).values()))
+
+    losses = torch.tensor([loss(torch.tensor([row])) for row in range(8)])
+    parts = []
+    for first in (0, 4):
+        part = slice(first, first + 4)
+        rows, weight = worst_views(
+            objective, scores[part], labels[part], share, gather=lambda _, first=first: (losses, first)
+        )
+        parts.append(weight * loss(first + rows))
+    whole, _ = worst_views(objective, scores, labels, share)
+    assert np.mean(parts) == pytest.approx(loss(whole))
 
 
 @pytest.mark.parametrize(

@@ -42,15 +42,16 @@ network = freeze(ColourNet(), 32)
 victim = Victim("tiny", "classify", CATEGORIES, Preprocessing(32, 36, (0.0,) * 3, (1.0,) * 3), network, network.norm,
                 WeightsInfo("made here", "0" * 64))
 processes = Processes.launched("cpu")
-for technique in techniques:
+for name in techniques:
+    technique, _, worst = name.partition("-worst-")
     config = TrainConfig.of(steps=15, batch=8, area=0.6, cut="square", eot=ON_SCREEN, grid=(4, 4), seed=3,
-                            technique=technique, restarts=2)
+                            technique=technique, worst=float(worst or 1), restarts=2)
     trainer = Trainer(victim, colour_photographs(16, 36), config, 2, processes=processes)
     losses = [record.loss for record in trainer]
     assert all(p.grad is None and not p.requires_grad for p in network.parameters())
     cells = trainer._technique.cells().detach().contiguous()
-    name = f"{technique}-{processes.count}-{processes.index}.safetensors"
-    save_file({"cells": cells, "losses": torch.tensor(losses)}, Path(out, name))
+    file = f"{name}-{processes.count}-{processes.index}.safetensors"
+    save_file({"cells": cells, "losses": torch.tensor(losses)}, Path(out, file))
 """
 
 
@@ -62,7 +63,7 @@ def launch(script: Path, processes: int, *arguments: object) -> None:
     assert ran.returncode == 0, ran.stderr[-3000:]
 
 
-TECHNIQUES = ("adam", "coarse-to-fine", "black-box", "evolution")
+TECHNIQUES = ("adam", "adam-worst-0.3", "coarse-to-fine", "black-box", "evolution")
 
 
 @pytest.fixture(scope="module")

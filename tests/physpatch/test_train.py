@@ -25,7 +25,7 @@ from physpatch.training.counted_photographs import counted_photographs, recognis
 from physpatch.training.starts import anchored_start
 from physpatch.training.targets import resolve_target
 from physpatch.training.targets.race import _first_list, _kept, _ranked, _Round, _step_lengths
-from physpatch.training.trainer import Trainer, _kept_apart
+from physpatch.training.trainer import Trainer
 from physpatch.victims.protocol import Victim
 
 CONFIG = TrainConfig.of(steps=40, batch=8, area=0.6, cut="square", grid=(4, 4), seed=3, eot=ON_SCREEN)
@@ -241,8 +241,6 @@ def test_guards(tiny_victim, photographs) -> None:
         Trainer(tiny_victim, photographs, CONFIG.changed(technique="ensemble"))
     with pytest.raises(InputError, match="unknown objective 'margn'; did you mean 'margin'"):
         Trainer(tiny_victim, photographs, CONFIG.changed(objective="margn"))
-    with pytest.raises(InputError, match="several starts need at least 5 training photographs"):
-        Trainer(tiny_victim, colour_photographs(4, 36), CONFIG.changed(restarts=2))
     stranger = replace(tiny_victim, name="stranger", categories=("w", "x", "y", "z"))
     with pytest.raises(InputError, match="stranger has no class 'blue thing'"):
         Trainer(tiny_victim, photographs, CONFIG, 2, others=[stranger])
@@ -267,7 +265,7 @@ def test_the_best_of_several_starts_goes_on(tiny_victim, photographs) -> None:
     assert trainer.total_steps == 20 + 2 * 3
     losses, ends = [], []
     for record in trainer:
-        losses.append(trainer._validation_loss())
+        losses.append(trainer._comparison_loss())
         if record.step in (3, 6, 9):
             ends.append(trainer._leader.loss)
     assert ends[0] >= ends[1] >= ends[2] and ends[0] > ends[2]
@@ -281,7 +279,7 @@ def test_of_several_whole_trainings_the_best_is_kept(tiny_victim, photographs) -
     assert trainer.total_steps == 30
     losses, ends = [], []
     for record in trainer:
-        losses.append(trainer._validation_loss())
+        losses.append(trainer._comparison_loss())
         if record.step in (10, 20, 30):
             ends.append(trainer._leader.loss)
     assert ends[0] >= ends[1] >= ends[2] and ends[0] > ends[2]
@@ -302,10 +300,10 @@ def test_a_longer_trial_is_judged_on_more_views(tiny_victim, photographs, monkey
         return draw(self, *arguments)
 
     monkeypatch.setattr(BatchSource, "draw", counted)
-    for steps, trial, views in ((20, 0.15, 4), (20, 1.0, 20), (2000, 1.0, 256)):
+    for steps, trial, views in ((20, 0.15, 3), (32, 1.0, 32), (2000, 1.0, 512)):
         drawn.clear()
         config = CONFIG.changed(restarts=2, steps=steps, batch=16, trial=trial)
-        Trainer(tiny_victim, photographs, config, 2)._validation_loss()
+        Trainer(tiny_victim, photographs, config, 2)._comparison_loss()
         assert sum(drawn) == views
 
 
@@ -331,7 +329,7 @@ def test_a_comparison_of_starts_that_is_cut_short_is_made_again(tiny_victim, pho
     cut = Trainer(tiny_victim, photographs, config, 2)
     for trial in (1, 2):
         with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-            patched.setattr(cut, "_validation_loss", lambda: (_ for _ in ()).throw(KeyboardInterrupt))
+            patched.setattr(cut, "_comparison_loss", lambda: (_ for _ in ()).throw(KeyboardInterrupt))
             list(cut)
         assert cut.step == 3 * trial - 1
         resumed = Trainer(tiny_victim, photographs, config, 2)
@@ -527,11 +525,3 @@ def test_success_on_a_screen_is_shown_beside_that_on_paper_and_changes_nothing(t
     list(without)
     assert np.array_equal(without.patch.cells, trainer.patch.cells)
     assert all(record.on_screen is None for record in Trainer(tiny_victim, photographs, CONFIG.changed(steps=2), 2))
-
-
-def test_starts_are_compared_on_clips_that_are_not_trained_on() -> None:
-    photographs = replace(colour_photographs(40, 36), sources=torch.arange(40) // 4)
-    training, kept = _kept_apart(photographs)
-    assert len(kept) == 8 and not set(training.units.tolist()) & set(kept.units.tolist())
-    with pytest.raises(InputError, match="at least 5 training photographs"):
-        _kept_apart(replace(photographs, sources=torch.arange(40) // 10))
