@@ -896,6 +896,8 @@ def test_bad_input_is_one_clear_line(arguments, words, command, monkeypatch, tmp
         (("train", "--out", "old"), ["already holds a run"]),
         (("train", "--model", "efficientnet_lite0", "--model", "resnet51"), ["unknown model 'resnet51'"]),
         (("train", "--model", "efficientnet_lite0", "--defence", "all"), ["unknown defence 'all'"]),
+        (("train", "--objective", "margn"), ["unknown objective 'margn'; did you mean 'margin'"]),
+        (("train", "--transfer", "ghosts"), ["unknown transfer method 'ghosts'; did you mean 'ghost'"]),
         (("bench", "--out", "file/bench"), ["cannot be written"]),
         (("evaluate", "run", "--defence", "none"), ["unknown defence 'none'"]),
         (("evaluate", "run", "--data", "nowhere"), ["no data folder 'nowhere'"]),

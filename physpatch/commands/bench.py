@@ -19,6 +19,7 @@ from physpatch.commands.options import (
     config_options,
     declared,
     eot_config,
+    extension,
     or_list,
     refuse_ignored,
 )
@@ -44,6 +45,7 @@ _GROUPS = {
     "technique",
     "techniques",
     multiple=True,
+    type=TextType("technique", suggest=lambda: (*declared("techniques"), "list")),
     default=(DEFAULT.optimisation.technique,),
     metavar="NAME[:OBJECTIVE[:TRANSFER+…]][@MODEL]|list",
     help="How the cells are optimised, with an objective and methods of transfer if any, such as pgd:logit:ghost, or with a "
@@ -71,7 +73,7 @@ _GROUPS = {
     multiple=True,
     default=("none",),
     show_default=True,
-    type=TextType("defence", suggest=lambda: (*declared("defences"), "none", "list")),
+    type=extension("defence", "defences", "none", "list"),
     metavar="NAME|none|list",
     help="What the attacker knows: each defence is met by a patch trained behind it, and with none by one trained without.",
     callback=or_list("physpatch.defences", "DEFENCES"),

@@ -9,7 +9,7 @@ import click
 
 from calibration.colour.colour_map import Print
 from calibration.common.cli_types import TextType, run_argument
-from calibration.common.errors import InputError
+from calibration.common.errors import InputError, unknown_name
 from calibration.common.success import GOALS, SCOPES
 from calibration.sheet.layout import CUTS
 from calibration.sheet.road_signs import SIGNS
@@ -31,6 +31,26 @@ def declared(kind: str) -> tuple[str, ...]:
     from calibration.common.registry import declared_names
 
     return declared_names(f"physpatch.{kind}", f"physpatch.{kind.rpartition('.')[2]}")
+
+
+def extension(words: str, kind: str, *special: str) -> TextType:
+    """Make the type of an option that names an extension, checked before its registry is imported.
+
+    Args:
+        words: the kind, for error messages: ``technique``.
+        kind: the package of the extensions, within physpatch.
+        special: further values.
+    """
+
+    def names() -> tuple[str, ...]:
+        return (*declared(kind), *special)
+
+    def known(name: str) -> str:
+        if name not in names():
+            raise unknown_name(words, name, names())
+        return name
+
+    return TextType(words, known, names)
 
 
 def or_list(module: str, registry: str, more: Callable[[Any], str] = lambda _: "") -> Callable[..., Any]:
@@ -117,13 +137,13 @@ _SETTINGS: dict[str, dict[str, Any]] = {
         "help": "Class that the victim should answer; none is untargeted.",
     },
     "technique": {
-        "type": TextType("technique", suggest=lambda: (*declared("techniques"), "list")),
+        "type": extension("technique", "techniques", "list"),
         "metavar": "NAME|list",
         "help": "How the cells are optimised; list shows all techniques.",
         "callback": or_list("physpatch.techniques", "TECHNIQUES", _learning_rate),
     },
     "transfer": {
-        "type": TextType("transfer method", suggest=lambda: (*declared("attack.transfer"), "list")),
+        "type": extension("transfer method", "attack.transfer", "list"),
         "multiple": True,
         "metavar": "NAME|list",
         "show_default": False,
@@ -154,7 +174,7 @@ _SETTINGS: dict[str, dict[str, Any]] = {
         "--steps.",
     },
     "objective": {
-        "type": TextType("objective", suggest=lambda: declared("attack.objectives")),
+        "type": extension("objective", "attack.objectives"),
         "metavar": "cross-entropy|margin|logit|answer|vanish|dpatch|t-sea",
         "help": "Loss to minimise; margin is Carlini and Wagner's, answer is for models that say nothing but their answer, "
         "vanish leaves a hidden object no box of any class, dpatch and t-sea are published ones for detectors.",
@@ -166,8 +186,8 @@ _SETTINGS: dict[str, dict[str, Any]] = {
     "nps": {"help": "Weight of the penalty on non-printable colours."},
     "tv": {"help": "Weight of the penalty on total variation over the cells."},
     "restarts": {
-        "help": "Number of starts to try, each for a share of the steps (--trial); the best one on separate photographs "
-        "continues, or by its own steps where the victim is asked for predictions alone.",
+        "help": "Number of starts to try, each for a share of the steps (--trial); the one of lowest loss in new views "
+        "continues, or in its own steps where the victim is asked for predictions alone.",
     },
     "trial": {
         "help": "Share of the steps for which each of several starts is tried; 1 trains each to its end and keeps the best.",
@@ -253,7 +273,7 @@ def _defence_option(special: str, description: str) -> Decorator:
         "--defence",
         "defences",
         multiple=True,
-        type=TextType("defence", suggest=lambda: (*declared("defences"), special, "list")),
+        type=extension("defence", "defences", special, "list"),
         metavar=f"NAME|{special}|list",
         help=description,
         callback=or_list("physpatch.defences", "DEFENCES"),

@@ -61,7 +61,7 @@ from physpatch.training.starts import anchored_start
 from physpatch.training.targets import TargetChoice, require_target, resolve_target
 from physpatch.training.targets.base import Progress as Choosing
 from physpatch.training.trainer import StepRecord, Trainer, describe_target
-from physpatch.training.victim_access import require_access, require_alike
+from physpatch.training.victim_access import require_alike, require_training
 from physpatch.victims.protocol import Victim
 from physpatch.victims.registry import load_victim, named_apart
 
@@ -431,7 +431,7 @@ def _prepare(
     )
     require_alike((victim, *others))
     known_defences(config.victim.defences, (victim, *others))
-    require_access((victim, *others), imitators, config, processes)  # before a target is chosen, which may take long
+    require_training((victim, *others), imitators, config, processes)
     if config.object.name is not None:
         for network in (victim, *others):
             object_class(network, config.object.name)  # refuses an unknown object before anything slow begins

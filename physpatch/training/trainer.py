@@ -32,7 +32,8 @@ from physpatch.training.victim_access import (
     gradient_free,
     imitated,
     looks,
-    require_access,
+    require_kept_start,
+    require_training,
     transfer_methods,
     within_queries,
 )
@@ -121,12 +122,8 @@ class Trainer:
                 target class, a batch that cannot be divided evenly among the processes, imitators that cannot learn, or a start
                 for a technique that would not begin there.
         """
+        require_training([victim, *others], imitators, config, processes)
         technique = TECHNIQUES.find(config.optimisation.technique)
-        if technique.needs_several_victims and not others:
-            raise InputError(
-                f"technique {config.optimisation.technique} needs several victims; give --model more than once"
-            )
-        require_access([victim, *others], imitators, config, processes)
         self._victims, self._imitations = imitated([victim, *others], imitators)
         self._transfers = transfer_methods(config, self._victims)
         config = within_queries(config, imitated=bool(self._imitations))
@@ -157,13 +154,9 @@ class Trainer:
         self._queries = 0
         self._reached = False
         self._generator = torch.Generator().manual_seed(config.optimisation.seed)
-        if (start is not None or config.optimisation.start) and not technique.keeps_start:
-            raise InputError(
-                f"technique {config.optimisation.technique} begins with fields of one colour, so a start would be lost; "
-                "use another --technique, or leave out --start"
-            )
         self._starts = starting_cells(config, self._generator)
         if start is not None:
+            require_kept_start(config.optimisation.technique)
             self._starts[0] = cells_of(start, config.patch.grid)
         self._leader: _Leader | None = None
         self._trial_steps = trial_length(config.optimisation.steps, config.optimisation.trial)

@@ -1,4 +1,4 @@
-"""What a training may ask of its victims: their gradients, or predictions alone, and how many of these."""
+"""What a training may ask of its victims: gradients or predictions alone, how many of these, and which settings fit them."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from itertools import product
 
 from calibration.common.errors import InputError
 from physpatch.attack.imitation import ImitatedVictim, Imitations
-from physpatch.attack.objectives import OBJECTIVES
+from physpatch.attack.objectives import OBJECTIVES, choose_objective
 from physpatch.attack.transfer import TRANSFERS, TransferMethod
 from physpatch.defences import DEFENCES, UNDEFENDED
 from physpatch.records.config import TrainConfig
@@ -32,7 +32,45 @@ def require_alike(victims: Sequence[Victim]) -> None:
             )
 
 
-def require_access(
+def require_training(
+    victims: Sequence[Victim], imitators: Sequence[Victim], config: TrainConfig, processes: Processes | None
+) -> None:
+    """Check the settings of a training with its networks, before a class is chosen for it, which may take long.
+
+    Raises:
+        InputError: an unknown technique, objective or transfer method, or one that does not go with the networks or with other
+            settings; see also :func:`transfer_methods` and :func:`within_queries`.
+    """
+    optimisation = config.optimisation
+    technique = TECHNIQUES.find(optimisation.technique)
+    if technique.needs_several_victims and len(victims) < 2:
+        raise InputError(f"technique {optimisation.technique} needs several victims; give --model more than once")
+    if optimisation.start:
+        require_kept_start(optimisation.technique)
+    OBJECTIVES.find(config.objective.loss)
+    if victims[0].task == "classify":  # whether a detector's goal fits depends on the class
+        choose_objective("classify", None, config.objective.loss, goal=config.objective.goal)
+    _require_access(victims, imitators, config, processes)
+    transfer_methods(config, victims)
+    within_queries(config, imitated=bool(imitators))
+    if processes is not None:
+        processes.rows(optimisation.batch)
+
+
+def require_kept_start(name: str) -> None:
+    """Check that a technique begins with the cells that it is given.
+
+    Raises:
+        InputError: it does not, or is unknown.
+    """
+    if not TECHNIQUES.find(name).keeps_start:
+        raise InputError(
+            f"technique {name} begins with fields of one colour, so a start would be lost; use another --technique, or leave "
+            "out --start"
+        )
+
+
+def _require_access(
     victims: Sequence[Victim], imitators: Sequence[Victim], config: TrainConfig, processes: Processes | None
 ) -> None:
     """Check that the gradients that a training needs are there: the victims' own, or those of networks that imitate them.

@@ -532,6 +532,27 @@ def test_a_coarse_grid_that_fails_on_paper_gets_advice(finished: Path) -> None:
         assert advice is None or ("20 % of the views" in advice and "--grid 20x20" in advice)
 
 
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"objective": "margn"}, "unknown objective 'margn'"),
+        ({"objective": "vanish"}, "objective vanish is for detectors"),
+        ({"goal": "relabel"}, "goal relabel is for detectors"),
+        ({"technique": "ensemble"}, "ensemble needs several victims"),
+        ({"technique": "coarse-to-fine", "start": ("dark",)}, "begins with fields of one colour"),
+        ({"technique": "black-box", "transfer": ("ghost",)}, "uses predictions alone"),
+        ({"queries": 1000}, "--queries counts predictions"),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else " ".join(value),
+)
+def test_settings_that_do_not_fit_are_refused_before_a_class_is_raced_for(
+    settings: dict[str, object], words: str, tiny_run: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("physpatch.training.run.split_photographs", lambda *_: pytest.fail("photographs were read"))
+    with pytest.raises(InputError, match=words):
+        train_run(tiny_run.changed(target="auto", **settings), tmp_path / "run", say=lambda _: None)
+
+
 def test_an_unknown_target_is_refused_before_photographs_are_tried(
     tiny_run: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
