@@ -28,9 +28,9 @@ from calibration.sheet.road_signs import SIGNS
 from physpatch import Patch, TrainConfig, Trainer, Victim, load_victim
 from physpatch.data.photographs import Photographs
 from physpatch.evaluation.detection import ObjectEvaluation
-from physpatch.evaluation.drawn_sign import drawing
 from physpatch.records.eot_config import parse_range
 from physpatch.records.patch_file import parse_grid
+from physpatch.records.sign_drawing import drawing
 from physpatch.training.run import measure_patch, split_photographs
 
 _OBJECT = "stop"

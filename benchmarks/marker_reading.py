@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from calibration.camera.sheet_pose import make_detector
-from calibration.sheet.layout import ARUCO_DICTIONARY
+from calibration.sheet.layout import marker_dictionary
 from captures.sources.held_sheet import RigPose
 from captures.sources.virtual_rig import RigTruth, VirtualRig
 from physpatch.records.patch_file import Patch
@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=120)
     frames = parser.parse_args().frames
     detectors = {
-        "opencv_defaults": cv2.aruco.ArucoDetector(cv2.aruco.getPredefinedDictionary(ARUCO_DICTIONARY)),
+        "opencv_defaults": cv2.aruco.ArucoDetector(marker_dictionary()),
         "ours": make_detector(),
     }
     missed = dict.fromkeys(detectors, 0)

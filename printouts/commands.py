@@ -20,7 +20,7 @@ from calibration.sheet.road_signs import SIGNS, sign_name
 from physpatch.records.config import TrainConfig
 from physpatch.records.patch_file import CONTROLS, Patch
 from physpatch.records.run_config import load_run_config
-from physpatch.records.run_paths import LATEST, RUNS_FOLDER, find_run, sheet_of
+from physpatch.records.run_paths import LATEST, RUNS_FOLDER, find_run, folder_of, sheet_of
 
 if TYPE_CHECKING:
     from calibration.colour.printing_condition import PrintingCondition
@@ -70,7 +70,11 @@ _GROUPS = {
     "the sign that the RUN was trained on.",
 )
 @_PAPER_OPTION
-@click.option("--controls", is_flag=True, help=f"Add one sheet per control: {', '.join(CONTROLS)}.")
+@click.option(
+    "--controls",
+    is_flag=True,
+    help=f"Add one sheet per control: {', '.join(CONTROLS)}; on a sign that is taken for another one, a drawing of that one.",
+)
 @click.option(
     "--cut",
     type=click.Choice(CUTS),
@@ -234,10 +238,26 @@ def _print_run(
 
     config = load_run_config(folder) or TrainConfig()
     sign = carrier or config.object.drawn_sign
-    layouts = print_run(Patch.load(folder), config, size_mm, path, carrier=sign, paper=paper, **sheet)
+    trained_sign = config.object.drawn_sign is not None and sign_name(sign or "") == sign_name(config.object.drawn_sign)
+    taken_for = _taken_for(folder) if trained_sign and sheet["controls"] else None
+    layouts = print_run(
+        Patch.load(folder), config, size_mm, path, carrier=sign, paper=paper, taken_for=taken_for, **sheet
+    )
+    if taken_for is not None:
+        say(f"the patched sign is taken for {taken_for!r}, so a drawing of that sign is a further control")
     _show_printed(path, paper, layouts, json_out)
     if sign is not None:
         _print_bare_sign(sign, size_mm, path.with_name(f"{path.stem}-bare.pdf"), paper)
+
+
+def _taken_for(run: Path) -> str | None:
+    """Return the sign that the patched sign is taken for, by the evaluation of a run; None for none, or without a run."""
+    folder = folder_of(run)
+    if not (folder / "run.json").is_file():
+        return None
+    from physpatch.records.run_record import RunRecord  # here, because it would slow down the help of every command
+
+    return RunRecord.of(folder).taken_for
 
 
 def _latest_is_for(carrier: str) -> bool:

@@ -12,6 +12,7 @@ from calibration.sheet.layout import SheetLayout
 from calibration.sheet.planning import largest_on_page_mm, plan_on_sign, plan_sheet
 from calibration.sheet.road_signs import sign
 from physpatch.records.patch_file import Patch
+from physpatch.records.sign_drawing import drawing
 from printouts.document import new_document
 from printouts.drawing import (
     GREY,
@@ -72,6 +73,7 @@ def print_on_sign(
     at: tuple[float, float] = (0.5, 0.5),
     paper: str = "a4",
     controls: Sequence[str] = (),
+    taken_for: str | None = None,
 ) -> tuple[SheetLayout, ...]:
     """Write a PDF with a sign that carries the patch, and one sheet per control, all with the same geometry.
 
@@ -80,6 +82,7 @@ def print_on_sign(
         carrier: name of the sign.
         size_mm: width of the sign.
         share, at: size and place of the patch; see :func:`calibration.sheet.road_signs.together`.
+        taken_for: name of a sign whose drawing, in the patch's place, is a further control.
 
     Returns:
         The layouts of the sheets.
@@ -88,7 +91,10 @@ def print_on_sign(
         InputError: if there is no such sign, or the patch does not fit the sign or the sign the page.
     """
     layout = plan_on_sign(size_mm, patch.grid, sign(carrier), share, at, paper)
-    return _write(_with_controls(layout, patch, controls), f"physpatch sheet {patch.id}", out)
+    sheets = _with_controls(layout, patch, controls)
+    if taken_for is not None:
+        sheets.append(_sheet(layout, "drawing", drawing(taken_for, patch.grid)))
+    return _write(sheets, f"physpatch sheet {patch.id}", out)
 
 
 def print_sign(name: str, size_mm: float, out: Path, *, paper: str = "a4") -> None:
@@ -135,13 +141,17 @@ def print_targets(
                 "--size for the largest that fits"
             )
         layout = plan_sheet(size_mm or largest, grid, paper, poster=False)
-        sheets.append((layout.showing(kind, target.id, cells), target))
+        sheets.append(_sheet(layout, kind, target))
     return _write(sheets, "physpatch calibration sheets", out)
 
 
 def _with_controls(layout: SheetLayout, patch: Patch, controls: Sequence[str]) -> list[tuple[SheetLayout, Patch]]:
     printed = [("patch", patch), *((kind, patch.control(kind)) for kind in controls)]
-    return [(layout.showing(kind, shown_patch.id, shown_patch.cells), shown_patch) for kind, shown_patch in printed]
+    return [_sheet(layout, kind, shown_patch) for kind, shown_patch in printed]
+
+
+def _sheet(layout: SheetLayout, kind: str, patch: Patch) -> tuple[SheetLayout, Patch]:
+    return layout.showing(kind, patch.id, patch.cells), patch
 
 
 def _write(sheets: Sequence[tuple[SheetLayout, Patch]], title: str, out: Path) -> tuple[SheetLayout, ...]:
@@ -182,7 +192,8 @@ def _set_boxes(canvas: Canvas, layout: SheetLayout) -> None:
 
 
 def _title(layout: SheetLayout, patch: Patch) -> str:
-    kind = _TITLES.get(layout.kind, f"physpatch control: {layout.kind}")
+    drawn_sign = f" of the {patch.provenance['sign']} sign" if layout.kind == "drawing" else ""
+    kind = _TITLES.get(layout.kind, f"physpatch control: {layout.kind}{drawn_sign}")
     name = str(patch.target["name"]) if patch.target else ""
     target = f", target {name}" if name and has_letters(name) else ""
     rows, columns = layout.grid

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from calibration.camera.qr_label import label_area, parse_label, read_label
 from calibration.camera.sheet_pose import make_detector
 from calibration.common.errors import InputError
-from calibration.sheet.layout import SHEET_KINDS, SheetLayout, first_pages
+from calibration.sheet.layout import SheetLayout, first_pages
 from calibration.sheet.modules import label_text
 from calibration.sheet.pdf_reader import carried_layouts, cropped, rasterise, rasterise_sheet
-from physpatch.records.patch_file import Patch
+from physpatch.records.patch_file import CONTROLS, Patch
 from printouts.measurement import RasterPage, ruler_mm, stretches, worst_step
 
 MEASURE_DPI = 600
@@ -89,7 +89,7 @@ def shown_cells(path: Path, layout: SheetLayout, patch: Patch | None) -> NDArray
     Raises:
         InputError: if the sheet is of another patch and has too many cells to store.
     """
-    if patch is not None and layout.kind in SHEET_KINDS:
+    if patch is not None and layout.kind in ("patch", *CONTROLS):
         expected = patch if layout.kind == "patch" else patch.control(layout.kind)
         if expected.id == layout.patch_id:
             return expected.cells

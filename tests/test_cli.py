@@ -33,6 +33,7 @@ from calibration.camera.intrinsics import Intrinsics
 from calibration.colour.rig_profile import RigProfile
 from calibration.common.files import file_sha256
 from calibration.common.text import number_of
+from calibration.sheet.layout import SHEET_KINDS
 from calibration.sheet.pdf_reader import carried_layouts, printed_layouts
 from captures.results.success import frame_success
 from captures.sources.held_sheet import RigPose
@@ -278,12 +279,20 @@ def test_the_loop_on_a_sign(few_views, command, monkeypatch, tmp_path: Path) -> 
     command("evaluate", "run", "--no-eot", "--range", "scale=0.05:0.3").assert_refused(
         "cannot be combined with --range"
     )
+    record = json.loads(Path("run/run.json").read_text())
+    record["results"]["drawn_sign"] = {"sign": "no entry", "lost": {"rate": 1.0, "ci95": [0.5, 1.0], "n": 4}}
+    Path("run/run.json").write_text(json.dumps(record))  # few steps do not turn the sign into another one
     done = command("print", "run", "--size", "15cm", "--controls")
-    assert done.code == 0 and carried_layouts(Path("run/sheet.pdf"))[0].carrier == "stop"
-    done = command("live", "run", "--source", "virtual", "--headless", "--max-frames", 9, "--out", "session")
+    assert done.code == 0 and "taken for 'no entry', so a drawing of that sign is a further control" in done.err
+    layouts = carried_layouts(Path("run/sheet.pdf"))
+    assert [layout.kind for layout in layouts] == list(SHEET_KINDS) and layouts[0].carrier == "stop"
+    command("print", "run", "--object", "yield", "--size", "15cm", "--controls", "--out", "other.pdf")
+    assert "drawing" not in {layout.kind for layout in carried_layouts(Path("other.pdf"))}  # measured on another sign
+    done = command("live", "run", "--source", "virtual", "--headless", "--max-frames", 15, "--out", "session")
     assert done.code == 0
     rows = [row for row in read_rows(Path("session")) if row.model == "signs"]
-    assert {row.label for row in rows} == {"stop"} and len(rows) == 9
+    assert {row.label for row in rows} == {"stop"} and len(rows) == 15
+    assert {row.condition for row in rows} >= {"patch", "drawing"}
     assert all(row.heat_in_patch is not None and 0 <= row.heat_in_patch <= 1 for row in rows if row.patch_xy)
     assert all(row.success == int(frame_success(row, None)["wrong"]) for row in rows)
     assert sum(row.object_xyxy is not None for row in rows) > 6

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from calibration.camera.intrinsics import Intrinsics
 from calibration.common.success import around
-from calibration.sheet.layout import ARUCO_DICTIONARY, Rect, SheetLayout
+from calibration.sheet.layout import Rect, SheetLayout, marker_dictionary
 
 _CLEAR_BRANCH_RATIO = 2.0  # below it the mirrored tilt fits nearly as well, so the sign of the angles is ambiguous
 _WORST_ERROR_PX, _WORST_ERROR_SHARE = 2.0, 0.02
@@ -111,7 +111,7 @@ def make_detector() -> cv2.aruco.ArucoDetector:
     parameters.perspectiveRemoveIgnoredMarginPerCell = 0.3
     parameters.minGroupDistance = 0.05
     parameters.cornerRefinementMethod = cv2.aruco.CORNER_REFINE_SUBPIX
-    return cv2.aruco.ArucoDetector(cv2.aruco.getPredefinedDictionary(ARUCO_DICTIONARY), parameters)
+    return cv2.aruco.ArucoDetector(marker_dictionary(), parameters)
 
 
 def find_sheet(

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.sheet.layout import ARUCO_DICTIONARY, BOARD_FIRST_ID, MARKER_MODULES, SheetLayout
+from calibration.sheet.layout import BOARD_FIRST_ID, MARKER_MODULES, SheetLayout, marker_dictionary
 from calibration.sheet.planning import SMALLEST_CELL_MM
 
 CHART_GRID = (10, 10)
@@ -41,6 +41,6 @@ def charuco_board(layout: SheetLayout) -> cv2.aruco.CharucoBoard:
         (columns, rows),
         layout.cell_mm,
         layout.cell_mm * BOARD_MARKER_SHARE,
-        cv2.aruco.getPredefinedDictionary(ARUCO_DICTIONARY),
+        marker_dictionary(),
         np.arange(BOARD_FIRST_ID, BOARD_FIRST_ID + rows * columns // 2),
     )

@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from typing import Any
 
 import cv2
@@ -19,13 +20,15 @@ from calibration.common.errors import InputError, unknown_name
 from calibration.common.units import finite, finite_pair, whole
 
 LAYOUT_VERSION = 2
-ARUCO_DICTIONARY = cv2.aruco.DICT_4X4_50
 MARKER_MODULES = 6  # 4x4 data bits and a black rim of one bit on each side
-SHEET_KINDS = ("patch", "grey", "random", "shuffled")  # the sheets of a session
+# The sheets of a session; a drawing is that of the sign which a patched sign is taken for.
+SHEET_KINDS = ("patch", "grey", "random", "shuffled", "drawing")
 CALIBRATION_KINDS = ("chart", "board")  # the sheets of `calibrate sheet`
 CUTS = ("sheet", "square", "circle")
 _KINDS = SHEET_KINDS + CALIBRATION_KINDS
-BOARD_FIRST_ID = 4 * len(_KINDS)  # the ids of a ChArUco board's own markers follow those of the sheet corners
+# Printed sheets carry these ids, so a further kind takes new ones: the drawing's follow those of the board's own markers.
+_FIRST_IDS = {"patch": 0, "grey": 4, "random": 8, "shuffled": 12, "chart": 16, "board": 20, "drawing": 50}
+BOARD_FIRST_ID = 24  # of a ChArUco board's own markers
 _CROP_OFFSET_MM, _CROP_MM = 1.0, 2.5
 _MOST_CELLS_CARRIED = 4096
 _FARTHEST_MM = 100_000.0  # no poster is as large
@@ -90,7 +93,7 @@ class Rect:
 
 @dataclass(frozen=True)
 class Marker:
-    """One ArUco marker: its id in ``ARUCO_DICTIONARY`` and its rectangle, including the black border."""
+    """One ArUco marker: its id in :func:`marker_dictionary` and its rectangle, including the black border."""
 
     id: int
     rect: Rect
@@ -269,8 +272,16 @@ def marker_ids(kind: str) -> tuple[int, int, int, int]:
     """Return the marker ids of a sheet kind: top left, top right, bottom right, bottom left."""
     if kind not in _KINDS:
         raise unknown_name("sheet kind", kind, _KINDS)
-    first = 4 * _KINDS.index(kind)
+    first = _FIRST_IDS[kind]
     return (first, first + 1, first + 2, first + 3)
+
+
+@cache
+def marker_dictionary() -> cv2.aruco.Dictionary:
+    """Return the ArUco markers of all sheets and boards: DICT_4X4_50, and as many of DICT_4X4_100 as follow it here."""
+    markers = cv2.aruco.getPredefinedDictionary(cv2.aruco.DICT_4X4_100)
+    needed = _CORNERS + max(_FIRST_IDS.values())
+    return cv2.aruco.Dictionary(markers.bytesList[:needed], markers.markerSize, markers.maxCorrectionBits)
 
 
 def first_pages(layouts: Sequence[SheetLayout]) -> Iterator[int]:

@@ -5,15 +5,14 @@ import numpy as np
 import segno
 from numpy.typing import NDArray
 
-from calibration.sheet.layout import ARUCO_DICTIONARY, MARKER_MODULES, Rect, SheetLayout
+from calibration.sheet.layout import MARKER_MODULES, Rect, SheetLayout, marker_dictionary
 
 _FINE = 8  # samples along each side of a texel
 
 
 def marker_bits(marker_id: int) -> NDArray[np.bool_]:
     """Return the modules of a marker, (6, 6), including its black border; True is white."""
-    dictionary = cv2.aruco.getPredefinedDictionary(ARUCO_DICTIONARY)
-    return cv2.aruco.generateImageMarker(dictionary, marker_id, MARKER_MODULES) > 0
+    return marker_dictionary().generateImageMarker(marker_id, MARKER_MODULES) > 0
 
 
 def label_text(layout: SheetLayout) -> str:

@@ -151,7 +151,7 @@ def _camera_of(earlier: "Earlier") -> "CameraSettings":
 @click.option("--label", metavar="NAME|INDEX", help="The true class of the object in front of the camera.")
 @click.option(
     "--condition",
-    help="The sheet that is shown if no markers are detected: patch, grey, random, shuffled or none.",
+    help="The sheet that is shown if no markers are detected: patch, grey, random, shuffled, drawing or none.",
 )
 @click.option("--light", metavar="NAME", help="Your name for the light.")
 @click.option(

@@ -19,7 +19,6 @@ from calibration.colour.rig_profile import RigProfile
 from calibration.colour.sheet_colour import observe
 from calibration.common.errors import InputError
 from calibration.common.success import MEASURES, Aim, Outcome, judge, judge_answer
-from calibration.sheet.layout import SHEET_KINDS
 from captures.gap.replay import STEPS, Judge, ReplayView, replay
 from captures.gap.replay import example as replay_example
 from captures.gap.session_colours import session_lights
@@ -39,6 +38,7 @@ from physpatch.victims.detector import Detector
 from physpatch.victims.protocol import Victim
 
 _GOLDEN = (5**0.5 - 1) / 2
+_BACKGROUNDS = (CONTROL, "shuffled", "random", "patch", "drawing")  # sheets to draw the patch over, the best first
 MOST_VIEWS = 80
 
 
@@ -207,7 +207,7 @@ def _background(
             "the PDF of its sheets was moved or deleted, so no sheet can be located in the frames; put it back"
         )
     located = 0
-    for condition in (CONTROL, *(kind for kind in SHEET_KINDS[::-1] if kind != CONTROL)):
+    for condition in _BACKGROUNDS:
         measurable: list[tuple[Shown, ChartShot]] = []
         of_sheet = [row for row in session.rows if row.model == model and row.condition == condition]
         counted = [row for row in of_sheet if session.tally.unit(row) in units]

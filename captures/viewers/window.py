@@ -36,6 +36,7 @@ KEYS = {
     "2": Command("condition", "grey"),
     "3": Command("condition", "random"),
     "4": Command("condition", "shuffled"),
+    "5": Command("condition", "drawing"),
     "0": Command("condition", "none"),
 }
 

@@ -46,8 +46,9 @@ def extension(words: str, kind: str, *special: str) -> TextType:
         return (*declared(kind), *special)
 
     def known(name: str) -> str:
-        if name not in names():
-            raise unknown_name(words, name, names())
+        known_names = names()
+        if name not in known_names:
+            raise unknown_name(words, name, known_names)
         return name
 
     return TextType(words, known, names)

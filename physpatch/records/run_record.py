@@ -191,6 +191,12 @@ class RunRecord(Record):
             return {}
         return {self.weights.model: self.results, **({} if self.results is None else self.results.others)}
 
+    @property
+    def taken_for(self) -> str | None:
+        """Return the sign that the patched sign is taken for, by the first network that takes it for one; None for none."""
+        drawn_signs = (result.drawn_sign for result in self.measured.values() if result is not None)
+        return next((drawn.sign for drawn in drawn_signs if drawn is not None), None)
+
     @classmethod
     def of(cls, folder: Path) -> Self:
         """Read the record in a run's folder; see :meth:`load`."""

@@ -33,7 +33,7 @@ from physpatch.data.photographs import (
     split_photos,
 )
 from physpatch.data.splits import refuse_overlap
-from physpatch.defences import UNDEFENDED, known_defences, require_defences
+from physpatch.defences import UNDEFENDED, require_defences
 from physpatch.evaluation.classification import EVALUATION_SEED_OFFSET, Evaluation, evaluate_patch, scenes, usable
 from physpatch.evaluation.detection import evaluate_on_object
 from physpatch.evaluation.figures.examples import save_eot_samples, save_pictures
@@ -61,7 +61,7 @@ from physpatch.training.starts import anchored_start
 from physpatch.training.targets import TargetChoice, require_target, resolve_target
 from physpatch.training.targets.base import Progress as Choosing
 from physpatch.training.trainer import StepRecord, Trainer, describe_target
-from physpatch.training.victim_access import require_alike, require_training
+from physpatch.training.victim_access import require_training
 from physpatch.victims.protocol import Victim
 from physpatch.victims.registry import load_victim, named_apart
 
@@ -429,8 +429,6 @@ def _prepare(
         load_victim(name, device=device, trust=config.victim.trust_weights, say=say)
         for name in config.optimisation.imitate
     )
-    require_alike((victim, *others))
-    known_defences(config.victim.defences, (victim, *others))
     require_training((victim, *others), imitators, config, processes)
     if config.object.name is not None:
         for network in (victim, *others):

@@ -8,7 +8,7 @@ from calibration.common.errors import InputError
 from physpatch.attack.imitation import ImitatedVictim, Imitations
 from physpatch.attack.objectives import OBJECTIVES, choose_objective
 from physpatch.attack.transfer import TRANSFERS, TransferMethod
-from physpatch.defences import DEFENCES, UNDEFENDED
+from physpatch.defences import DEFENCES, UNDEFENDED, known_defences
 from physpatch.records.config import TrainConfig
 from physpatch.techniques import TECHNIQUES, GradientFree, Technique
 from physpatch.training import trials
@@ -38,9 +38,11 @@ def require_training(
     """Check the settings of a training with its networks, before a class is chosen for it, which may take long.
 
     Raises:
-        InputError: an unknown technique, objective or transfer method, or one that does not go with the networks or with other
-            settings; see also :func:`transfer_methods` and :func:`within_queries`.
+        InputError: an unknown technique, objective, transfer method or defence, or one that does not go with the networks or
+            with other settings; see also :func:`require_alike`, :func:`transfer_methods` and :func:`within_queries`.
     """
+    require_alike(victims)
+    known_defences(config.victim.defences, victims)
     optimisation = config.optimisation
     technique = TECHNIQUES.find(optimisation.technique)
     if technique.needs_several_victims and len(victims) < 2:

@@ -3,12 +3,14 @@
 import json
 from itertools import combinations, pairwise
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calibration.common.errors import InputError
+from calibration.sheet.charuco_target import BOARD_GRID, charuco_board
 from calibration.sheet.layout import (
     CALIBRATION_KINDS,
     CUTS,
@@ -17,6 +19,7 @@ from calibration.sheet.layout import (
     SheetLayout,
     layouts_from_json,
     layouts_to_json,
+    marker_dictionary,
     marker_ids,
 )
 from calibration.sheet.paper_sizes import MARGIN_MM, PAGES_MM, page_size_mm, parse_extent_mm
@@ -163,7 +166,17 @@ def test_more_cells_than_a_pdf_should_carry_are_left_out() -> None:
 
 def test_every_kind_has_marker_ids_of_its_own() -> None:
     ids = [i for kind in SHEET_KINDS + CALIBRATION_KINDS for i in marker_ids(kind)]
-    assert len(set(ids)) == 4 * len(SHEET_KINDS + CALIBRATION_KINDS)
+    board_ids = charuco_board(plan_sheet(160, BOARD_GRID)).getIds().ravel().tolist()
+    assert len({*ids, *board_ids}) == 4 * len(SHEET_KINDS + CALIBRATION_KINDS) + len(board_ids)
+    assert max(*ids, *board_ids) < len(marker_dictionary().bytesList)
+
+
+def test_markers_of_sheets_that_are_printed_already_keep_their_ids() -> None:
+    first_ids = {kind: marker_ids(kind)[0] for kind in SHEET_KINDS + CALIBRATION_KINDS}
+    assert first_ids == {"patch": 0, "grey": 4, "random": 8, "shuffled": 12, "chart": 16, "board": 20, "drawing": 50}
+    assert charuco_board(plan_sheet(160, BOARD_GRID)).getIds().min() == 24
+    small = cv2.aruco.getPredefinedDictionary(cv2.aruco.DICT_4X4_50)
+    assert (marker_dictionary().bytesList[:50] == small.bytesList).all()
 
 
 def test_a_printer_that_shrinks_makes_everything_smaller() -> None:

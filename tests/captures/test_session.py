@@ -562,7 +562,11 @@ def test_store_guards(tmp_path: Path) -> None:
         ("yaw_deg", b"5", "frame 2, column yaw_deg: expected a valid number, got b'5'"),
         ("distance_m", float("inf"), "column distance_m: expected a finite number, got inf"),
         ("time_s", None, "column time_s: expected a valid number, got None"),
-        ("condition", "gray", "column condition: expected 'patch', 'grey', 'random', 'shuffled' or 'none', got 'gray'"),
+        (
+            "condition",
+            "gray",
+            "column condition: expected 'patch', 'grey', 'random', 'shuffled', 'drawing' or 'none', got 'gray'",
+        ),
         ("boxes", "[1]", r"column boxes: expected a valid tuple, got '\[1\]'"),
         ("region", "[0, 0, 9, 0]", "column region: expected greater than 0"),
         ("patch_xy", "inf", "column patch_xy: expected JSON, got 'inf'"),

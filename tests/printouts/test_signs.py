@@ -11,13 +11,15 @@ import pytest
 from calibration.camera.sheet_pose import find_sheet
 from calibration.colour.sheet_colour import observe
 from calibration.common.errors import InputError
-from calibration.sheet.layout import layouts_from_json, layouts_to_json
+from calibration.sheet.layout import SHEET_KINDS, layouts_from_json, layouts_to_json
 from calibration.sheet.pdf_reader import carried_layouts, rasterise
 from calibration.sheet.road_signs import SIGNS, sign
 from captures.sources.held_sheet import RigPose
 from captures.sources.virtual_rig import RigTruth, VirtualRig
 from physpatch import Patch
 from physpatch.attack.placement import Carrier
+from physpatch.records.patch_file import CONTROLS
+from physpatch.records.sign_drawing import drawing
 from printouts import print_on_sign, print_sign
 from printouts.verification import verify_sheets
 
@@ -70,6 +72,24 @@ def test_the_patch_lies_on_the_sheet_where_it_lies_in_training(patch: Patch, tmp
         assert proof.problems == () and proof.markers_read == 4 and proof.worst_step == 0
     moved = layout.printed((0.99, 1.01))
     assert moved.carrier_rect is not None and moved.carrier_rect.width_mm == pytest.approx(148.5)
+
+
+def test_a_drawing_of_the_sign_that_it_is_taken_for_is_a_sheet_that_a_camera_tells_apart(
+    patch: Patch, tmp_path: Path
+) -> None:
+    out, wall = tmp_path / "sheet.pdf", tmp_path / "wall.png"
+    layouts = print_on_sign(patch, "stop", 150, out, controls=CONTROLS, taken_for="no entry")
+    assert [layout.kind for layout in layouts] == list(SHEET_KINDS)
+    assert layouts[-1].patch == layouts[0].patch and (layouts[-1].cells == drawing("no entry", (10, 10)).cells).all()
+    assert [(proof.problems, proof.markers_read) for proof in verify_sheets(out, patch)] == [((), 4)] * 5
+    with pypdfium2.PdfDocument(out) as document:
+        assert "physpatch control: drawing of the no entry sign" in document[4].get_textpage().get_text_range()
+    cv2.imwrite(str(wall), np.full((480, 640, 3), 120, np.uint8))
+    rig = VirtualRig(out, [(wall, None)], truth=replace(RigTruth.draw(0), vignette=0.0))
+    for number, kind in enumerate(SHEET_KINDS):
+        frame = rig.render(number, RigPose(0.6, 0, 0, 20, 5, 10), rig.background(wall), np.random.default_rng(0))
+        pose = find_sheet(frame, rig.layouts, rig.intrinsics)
+        assert pose is not None and pose.layout.kind == kind
 
 
 def test_beside_the_sign_the_patch_has_its_place_on_the_sheet(patch: Patch, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from captures.report.blocks import Chart
 from captures.report.figures.geometry import Placed, draw
 from physpatch.evaluation.figures.plots import BAD, GOOD
 
-_COLOURS = {"patch": BAD, "grey": "#767676", "random": GOOD, "shuffled": "#00805c"}
+_COLOURS = {"patch": BAD, "grey": "#767676", "random": GOOD, "shuffled": "#00805c", "drawing": "#8f3a7d"}
 _SHAPES = ("patch", "grey", "random", "shuffled")  # of the looks 1 to 4
 _COLOURED = ("patch", "random", "shuffled", "grey")  # like which they are coloured
 _GREY, _LINE = colors.HexColor("#555555"), colors.HexColor("#cfcfcf")
@@ -80,6 +80,8 @@ def _dot(series: Placed, x: float, y: float) -> Shape:
             return Polygon([x, y - 5, x + 5, y + 4, x - 5, y + 4], **look)
         case "shuffled":
             return Polygon([x, y - 5.5, x + 5.5, y, x, y + 5.5, x - 5.5, y], **look)
+        case "drawing":
+            return Polygon([x, y + 5, x - 5, y - 4, x + 5, y - 4], **look)
         case "none":
             diagonal, antidiagonal = [x - 4, y - 4, x + 4, y + 4, x, y], [x - 4, y + 4, x + 4, y - 4]
             return PolyLine(diagonal + antidiagonal, strokeColor=_color(series), strokeWidth=1.5)

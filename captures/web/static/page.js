@@ -104,7 +104,7 @@ function renderPlan(plan) {
 
 function renderMap() {
   const { map, plan } = state;
-  const order = ["patch", "grey", "random", "shuffled", "none"];
+  const order = ["patch", "grey", "random", "shuffled", "drawing", "none"];
   const conditions = order.filter((name) => name in map.planned || name in map.cells);
   const shown = conditions.includes(shownCondition) ? shownCondition : (plan && plan.condition) || (conditions.includes("patch") ? "patch" : conditions[0]);
   if (!shown) return;

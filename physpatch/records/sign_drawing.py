@@ -26,4 +26,4 @@ def drawing(name: str, grid: tuple[int, int]) -> Patch:
     """
     edge = round((1 - _MIDDLE) / 2 * _DRAWN_PX)
     middle = np.ascontiguousarray(sign(name).draw(_DRAWN_PX)[edge:-edge, edge:-edge, :3])
-    return Patch(to_cells(middle, grid))
+    return Patch(to_cells(middle, grid), None, {"control": "drawing", "sign": sign(name).name})
