@@ -2,9 +2,11 @@
 
     python benchmarks/sign_on_rig.py --run RUN [--size 150] [--clips 40] [--seed 0]
 
-RUN was trained with ``--object``. The rig prints the sign with the patch and with the grey and random controls, by a printer
-and before a camera that training never saw, and holds all at the same poses. Prints one JSON line: success, which is that the
-sign is not found as itself, over the clips in which it is found with the grey control; the controls; and the share kept.
+RUN was trained with ``--object``. The rig prints the sign with the patch, with the grey and random controls and, where the
+run's evaluation says that the sign is taken for another one, with a drawing of another sign in the patch's place, the one that
+did most there, by a printer and before a camera that training never saw, and holds all at the same poses. Prints one JSON line:
+success, which is that the sign is not found as itself, over the clips in which it is found with the grey control; the controls;
+the patch less each of them; and the share kept.
 """
 
 import argparse
@@ -52,6 +54,7 @@ def main() -> None:
             share=config.object.share,
             at=config.object.at,
             controls=("grey", "random"),
+            drawing_of=record.strongest_drawing,
         )
         behind = held_out_files(options.run, config, victim)
         rig = VirtualRig(sheet, behind, clips=options.clips, frames_per_clip=3, seed=options.seed)
@@ -67,7 +70,13 @@ def main() -> None:
     ]
     line = {
         "rendered": digital,
+        "drawing_of": record.strongest_drawing,
         "filmed": {name: str(summary.wrong) for name, summary in filmed.items()},
+        "patch_less": {
+            comparison.control: str(comparison.difference)
+            for comparison in session.tally.comparisons()
+            if (comparison.model, comparison.measure) == (victim.name, "wrong")
+        },
         "grey_found": sum(detected) / len(detected),
         "kept": share_kept(filmed["patch"].wrong.rate, digital),
     }

@@ -73,7 +73,8 @@ _GROUPS = {
 @click.option(
     "--controls",
     is_flag=True,
-    help=f"Add one sheet per control: {', '.join(CONTROLS)}; on a sign that is taken for another one, a drawing of that one.",
+    help=f"Add one sheet per control: {', '.join(CONTROLS)}; on a sign that is taken for another one, also a drawing of such "
+    "a one.",
 )
 @click.option(
     "--cut",
@@ -239,25 +240,25 @@ def _print_run(
     config = load_run_config(folder) or TrainConfig()
     sign = carrier or config.object.drawn_sign
     trained_sign = config.object.drawn_sign is not None and sign_name(sign or "") == sign_name(config.object.drawn_sign)
-    taken_for = _taken_for(folder) if trained_sign and sheet["controls"] else None
+    drawing_of = _strongest_drawing(folder) if trained_sign and sheet["controls"] else None
     layouts = print_run(
-        Patch.load(folder), config, size_mm, path, carrier=sign, paper=paper, taken_for=taken_for, **sheet
+        Patch.load(folder), config, size_mm, path, carrier=sign, paper=paper, drawing_of=drawing_of, **sheet
     )
-    if taken_for is not None:
-        say(f"the patched sign is taken for {taken_for!r}, so a drawing of that sign is a further control")
+    if drawing_of is not None:
+        say(f"the patched sign is taken for another one, so a drawing of one, {drawing_of}, is a further control")
     _show_printed(path, paper, layouts, json_out)
     if sign is not None:
         _print_bare_sign(sign, size_mm, path.with_name(f"{path.stem}-bare.pdf"), paper)
 
 
-def _taken_for(run: Path) -> str | None:
-    """Return the sign that the patched sign is taken for, by the evaluation of a run; None for none, or without a run."""
+def _strongest_drawing(run: Path) -> str | None:
+    """Return the sign whose drawing does most in the patch's place, by a run's evaluation; None for none, or without a run."""
     folder = folder_of(run)
     if not (folder / "run.json").is_file():
         return None
     from physpatch.records.run_record import RunRecord  # here, because it would slow down the help of every command
 
-    return RunRecord.of(folder).taken_for
+    return RunRecord.of(folder).strongest_drawing
 
 
 def _latest_is_for(carrier: str) -> bool:

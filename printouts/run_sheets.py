@@ -21,7 +21,7 @@ def print_run(
     controls: Sequence[str] = (),
     cut: str = CUTS[0],
     bleed_mm: float | None = None,
-    taken_for: str | None = None,
+    drawing_of: str | None = None,
 ) -> tuple[SheetLayout, ...]:
     """Write a PDF with the patch and its controls, on a sign if the run has one.
 
@@ -32,7 +32,7 @@ def print_run(
         out: the PDF.
         carrier: name of a sign to use instead of the run's.
         paper, controls, cut, bleed_mm: as for :func:`printouts.sheet_pdf.print_sheets`.
-        taken_for: as for :func:`printouts.sheet_pdf.print_on_sign`; without effect for a patch alone.
+        drawing_of: as for :func:`printouts.sheet_pdf.print_on_sign`; without effect for a patch alone.
 
     Returns:
         The layouts of the sheets.
@@ -47,5 +47,5 @@ def print_run(
         raise InputError("a patch on a sign cannot be cut out: omit --cut and --bleed, or print it without --object")
     share, at = config.object.share, config.object.at
     return print_on_sign(
-        patch, sign, size_mm, out, share=share, at=at, paper=paper, controls=controls, taken_for=taken_for
+        patch, sign, size_mm, out, share=share, at=at, paper=paper, controls=controls, drawing_of=drawing_of
     )

@@ -73,7 +73,7 @@ def print_on_sign(
     at: tuple[float, float] = (0.5, 0.5),
     paper: str = "a4",
     controls: Sequence[str] = (),
-    taken_for: str | None = None,
+    drawing_of: str | None = None,
 ) -> tuple[SheetLayout, ...]:
     """Write a PDF with a sign that carries the patch, and one sheet per control, all with the same geometry.
 
@@ -82,7 +82,7 @@ def print_on_sign(
         carrier: name of the sign.
         size_mm: width of the sign.
         share, at: size and place of the patch; see :func:`calibration.sheet.road_signs.together`.
-        taken_for: name of a sign whose drawing, in the patch's place, is a further control.
+        drawing_of: name of a sign whose drawing, in the patch's place, is a further control.
 
     Returns:
         The layouts of the sheets.
@@ -92,8 +92,8 @@ def print_on_sign(
     """
     layout = plan_on_sign(size_mm, patch.grid, sign(carrier), share, at, paper)
     sheets = _with_controls(layout, patch, controls)
-    if taken_for is not None:
-        sheets.append(_sheet(layout, "drawing", drawing(taken_for, patch.grid)))
+    if drawing_of is not None:
+        sheets.append(_sheet(layout, "drawing", drawing(drawing_of, patch.grid)))
     return _write(sheets, f"physpatch sheet {patch.id}", out)
 
 

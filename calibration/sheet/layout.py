@@ -21,7 +21,7 @@ from calibration.common.units import finite, finite_pair, whole
 
 LAYOUT_VERSION = 2
 MARKER_MODULES = 6  # 4x4 data bits and a black rim of one bit on each side
-# The sheets of a session; a drawing is that of the sign which a patched sign is taken for.
+# The sheets of a session; a drawing shows another sign in the place of the patch on a sign.
 SHEET_KINDS = ("patch", "grey", "random", "shuffled", "drawing")
 CALIBRATION_KINDS = ("chart", "board")  # the sheets of `calibrate sheet`
 CUTS = ("sheet", "square", "circle")

@@ -174,9 +174,10 @@ def _on_object(results: EvaluationRecord) -> Iterator[Block]:
         "the object and not present without a patch.",
     )
     if (drawn := results.drawn_sign) is not None:
+        drawings = "; ".join(f"“{name}” {rate_words(lost)}" for name, lost in drawn.by_effect)
         yield Text(
-            f"With the patch, the object is most often taken for “{drawn.sign}”. With a harmless drawing of that sign in the "
-            f"patch's place, it is lost in {rate_words(drawn.lost)}: what a patch does beyond that is its own."
+            f"With the patch, the object is most often taken for “{drawn.sign}”. With a harmless drawing of another sign in "
+            f"the patch's place, it is lost in: {drawings}. What a patch does beyond the first of them is its own."
         )
     yield from _by_distance(results.by_patch_distance)
     yield from _by_size(results.by_size_px)

@@ -115,9 +115,13 @@ def _show_objects(results: Results) -> None:
     if rows:
         print_table(("object", "shown", "hidden", "relabelled", "false boxes per image", "mAP50 / mAP"), rows)
     drawn = [
-        (f"{model}: of {result.drawn_sign.sign!r}, which the sign is taken for", describe_rate(result.drawn_sign.lost))
+        (
+            f"{model}: of {name!r}{', which the sign is taken for' if name == result.drawn_sign.sign else ''}",
+            describe_rate(lost),
+        )
         for model, result in results.items()
         if result is not None and result.drawn_sign is not None
+        for name, lost in result.drawn_sign.by_effect
     ]
     if drawn:
         print_table(("a harmless drawing in the patch's place", "sign lost"), drawn)

@@ -1,7 +1,7 @@
 """The effect of a patch on an object, compared with the bare object and with harmless patches at the same poses."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from calibration.common.errors import InputError
 from calibration.common.success import Aim, FoundBox, Outcome, false_boxes, is_on, judge
-from calibration.sheet.road_signs import sign_name
+from calibration.sheet.road_signs import SIGNS, sign_name
 from physpatch.attack.placement import AttackRegion, object_class
 from physpatch.data.photographs import Photographs
 from physpatch.evaluation.classification import CONDITIONS, Evaluation, ForBare, Scene, ViewSuccess, rate_over, scenes
@@ -49,7 +49,7 @@ class ObjectEvaluation(Evaluation):
         mean_precision: COCO's mAP of the object's class, at IoU 0.5 and over 0.5 to 0.95, by condition and without a patch.
         by_size: lower and upper bound of the object's side in pixels, and ``untargeted`` success at that size by condition.
         by_patch_distance: results on all objects of the class by their distance from the patch.
-        drawn_sign: of a drawn sign that the patch has taken for another, what a drawing of that other one does in its place.
+        drawn_sign: of a drawn sign that the patch has taken for another, what drawings of other signs do in its place.
     """
 
     object: str = ""
@@ -120,7 +120,7 @@ def evaluate_on_object(
         region: one with an object.
         eot, seed, poses, progress: as for :func:`physpatch.evaluation.classification.evaluate_patch`.
 
-    A drawn sign that the patch has taken for another one is measured once more, with a drawing of that one in its place.
+    A drawn sign that the patch has taken for another one is measured once more, with drawings of the other signs in its place.
 
     Raises:
         InputError: the victim is a classifier or has no class for the object, or the patch is not on an object.
@@ -184,14 +184,13 @@ def evaluate_on_object(
     other_sign = _other_sign(victim, taken_for) if placement.sign is not None else None
     if other_sign is None:
         return evaluation
+    drawings = {name: drawing(name, patch.grid) for name in SIGNS if name != sign_name(placement.object)}
     with untouched(victim), torch.no_grad():
-        lost = _lost(
-            views(), drawing(other_sign, patch.grid), find, aim, least, lambda done: progress(done, len(sides))
-        )
-    return replace(
-        evaluation,
-        drawn_sign=DrawnSign(sign=other_sign, lost=rate_over(torch.tensor(lost), evaluation.success.right, units)),
-    )
+        lost = _lost(views(), drawings, find, aim, least, lambda done: progress(done, len(sides)))
+    by_sign = {
+        name: rate_over(torch.tensor(of_sign), evaluation.success.right, units) for name, of_sign in lost.items()
+    }
+    return replace(evaluation, drawn_sign=DrawnSign(sign=other_sign, lost=by_sign[other_sign], by_sign=by_sign))
 
 
 def _surest_on(place: Sequence[float], boxes: Iterable[FoundBox]) -> int:
@@ -209,19 +208,22 @@ def _other_sign(victim: Victim, taken_for: Iterable[int | None]) -> str | None:
 
 def _lost(
     views: Iterable[Scene],
-    cells: Patch,
+    patches: Mapping[str, Patch],
     find: Callable[[Tensor], list[list[Detection]]],
     aim: Aim,
     least: float,
     progress: Callable[[int], None],
-) -> list[bool]:
-    """Tell in which views the object is lost with these cells; ``progress`` is told the number of views so far."""
-    lost: list[bool] = []
+) -> dict[str, list[bool]]:
+    """Tell in which views the object is lost with each patch; ``progress`` is told the number of views so far."""
+    lost: dict[str, list[bool]] = {name: [] for name in patches}
+    seen = 0
     for scene in views:
         assert scene.objects is not None
-        for view, place in zip(find(scene.showing(cells)), scene.objects.tolist(), strict=True):
-            lost.append(bool(judge(to_found_boxes(view), aim, object_xyxy=place, least=least).wrong))
-        progress(len(lost))
+        for name, cells in patches.items():
+            for view, place in zip(find(scene.showing(cells)), scene.objects.tolist(), strict=True):
+                lost[name].append(bool(judge(to_found_boxes(view), aim, object_xyxy=place, least=least).wrong))
+        seen += len(scene.objects)
+        progress(seen)
     return lost
 
 

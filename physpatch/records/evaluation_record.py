@@ -98,15 +98,23 @@ class ObjectSize(RecordPart):
 
 
 class DrawnSign(RecordPart):
-    """What a drawing of the sign that the object is taken for does in the patch's place.
+    """What harmless drawings of other signs do in the patch's place.
 
     Attributes:
-        sign: its name.
-        lost: untargeted success of the drawing.
+        sign: the one that the object is taken for with the patch.
+        lost: untargeted success of its drawing.
+        by_sign: the same of every other sign's drawing, by name; empty in records from before these were measured.
     """
 
     sign: ShownName
     lost: RateValue
+    by_sign: dict[ShownName, RateValue] = Field(default_factory=dict)
+
+    @property
+    def by_effect(self) -> list[tuple[str, Rate]]:
+        """List the drawings with their success, the strongest first."""
+        drawings = self.by_sign or {self.sign: self.lost}
+        return sorted(drawings.items(), key=lambda drawing: -(drawing[1].rate or 0.0))
 
 
 class PrecisionValue(RecordPart):
@@ -191,7 +199,7 @@ class EvaluationRecord(Record):
         false_boxes_per_image, mean_precision: number of boxes elsewhere, and mAP of the object's class, by condition.
         by_size_px: success by the size of the object.
         by_patch_distance: all objects of the class by their distance from the patch.
-        drawn_sign: the null of a drawn sign that the patch has taken for another; None where it is not, or for other objects.
+        drawn_sign: the nulls of a drawn sign that the patch has taken for another; None where it is not, or for other objects.
         defence: the effect of the defence, for a defended network.
         grad_cam: Grad-CAM statistics, for a run's own network.
         others: the results on the other networks that a run was trained on, by name.

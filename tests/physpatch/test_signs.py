@@ -236,6 +236,10 @@ def test_a_sign_that_is_taken_for_another_is_measured_with_a_drawing_of_that_one
     assert record.drawn_sign is not None and nothing.drawn_sign is None
     assert record.drawn_sign.sign == "no entry" and record.drawn_sign.lost == record.untargeted_success
     assert record.drawn_sign.lost.n > 0 and record.drawn_sign.lost.rate > 0.5
+    assert set(record.drawn_sign.by_sign) == set(SIGNS) - {"stop"}
+    assert record.drawn_sign.by_sign["no entry"] == record.drawn_sign.lost
+    rates = [lost.rate for _, lost in record.drawn_sign.by_effect]
+    assert rates == sorted(rates, reverse=True) and min(rates) < max(rates)
     show_results({"signs": record, "plain": nothing})
     shown = " ".join(capsys.readouterr().out.split())
     assert "signs: of 'no entry', which the sign is taken for" in shown and "plain: of" not in shown
