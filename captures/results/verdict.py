@@ -98,8 +98,8 @@ def verdict(
     A cause is reported only if the loss from the first step to the last is significant, which is a single test for any number
     of steps. A step with most of that loss must be significant by itself; any other step must be significant by Holm's rule
     (1979) over all steps, because of multiple testing. If the captured rate is clearly above that of the last replayed step,
-    by about as much as was lost before, the replay does not model the session, and that is the answer. Where it is above by
-    less, a step is charged with no more than was lost in the end.
+    by about as much as was lost before, the replay does not model the session, and that is the answer. A step is charged with
+    no more than is still lost after each later one.
 
     Args:
         steps: in the order of :data:`WAY`.
@@ -118,8 +118,11 @@ def verdict(
         if _is_loss(losses[TRAINED]) and _is_loss(whole):
             begun = f"On held-out photographs, {happened} in {100 * digital.rate:.0f} % of the cases. {begun}"
             total = whole
-    rates = {step.name: step.rate for step in steps}
-    borne_out = {name: _borne_out(loss, rates[name], steps[-1].rate) for name, loss in losses.items()}
+    borne_out = {
+        step.name: _borne_out(losses[step.name], [later.rate for later in steps[number:]])
+        for number, step in enumerate(steps)
+        if step.name in losses
+    }
     causes = _causes(losses, borne_out, total) if _is_loss(total) else []
     if not causes:
         if total.difference is not None and total.ci95 is None:
@@ -142,11 +145,17 @@ def verdict(
     )
 
 
-def _borne_out(loss: Difference, rate: Rate, captured: Rate) -> Difference:
-    """Limit a step's loss to what the camera bears out: a rate below the captured one is an error of the replay."""
-    if loss.difference is None or rate.rate is None or captured.rate is None:
+def _borne_out(loss: Difference, rates: Sequence[Rate]) -> Difference:
+    """Limit a step's loss to what is not made good, given the rates of the step and of all later ones.
+
+    A rate that rises at a later step, as where the sheet is larger than in training, was not lost in the session; one below the
+    captured rate is an error of the replay.
+    """
+    reached, *later = (rate.rate for rate in rates)
+    if loss.difference is None or reached is None:
         return loss
-    beyond = min(max(0.0, captured.rate - rate.rate), max(0.0, loss.difference))
+    regained = max((rate - reached for rate in later if rate is not None), default=0.0)
+    beyond = min(max(0.0, regained), max(0.0, loss.difference))
     ends = None if loss.ci95 is None else (loss.ci95[0] - beyond, loss.ci95[1] - beyond)
     return Difference(loss.difference - beyond, ends, loss.n)
 
@@ -154,7 +163,7 @@ def _borne_out(loss: Difference, rate: Rate, captured: Rate) -> Difference:
 def _causes(replayed: dict[str, Difference], losses: dict[str, Difference], total: Difference) -> list[str]:
     """Find the step with the largest loss, and one with a similar loss if there is one; empty if none is significant.
 
-    ``replayed`` are the losses as they are, ``losses`` what the camera bears out of them.
+    ``replayed`` are the losses as they are, ``losses`` what no later step makes good.
     """
     significant = _significant_together(losses)
     significant |= {
@@ -164,7 +173,7 @@ def _causes(replayed: dict[str, Difference], losses: dict[str, Difference], tota
         (name for name in significant if _share(losses[name]) >= _LEAST_LOSS), key=lambda name: -_share(losses[name])
     )
     regained = -_share(losses[REAL]) if REAL in significant else 0.0
-    if candidates and regained > _COMPARABLE * max(map(_share, replayed.values())):
+    if regained > _COMPARABLE * max(map(_share, replayed.values())):
         return [REAL]
     largest = [name for name in candidates if _share(losses[name]) >= _COMPARABLE * _share(losses[candidates[0]])]
     return largest[:2]

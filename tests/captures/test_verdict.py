@@ -106,6 +106,19 @@ def test_a_loss_that_the_camera_does_not_show_is_not_a_cause() -> None:
     assert judged(half).cause == REAL  # there is a loss, and not where the replay has it
 
 
+def test_what_a_later_step_makes_good_is_charged_to_no_step() -> None:
+    """As measured: turned sheets lose in training's sizes, and not in the session's, which are larger."""
+    regained = way(0.3, -0.25, 0.0, 0.4, 0.0)
+    assert (judged(regained).cause, judged(regained).second) == ("blurred", None)
+    kept = way(0.3, 0.0, 0.0, 0.4, 0.0)
+    assert (judged(kept).cause, judged(kept).second) == ("blurred", "posed")
+
+
+def test_a_replay_that_overshoots_its_only_loss_is_not_believed() -> None:
+    """As measured: colours cost the replay 22 points, half of which the camera has again; the session has lost 13."""
+    assert judged(way(0.0, 0.0, 0.3, 0.0, -0.18, n=40)).cause == REAL
+
+
 def test_what_the_camera_regains_is_charged_to_no_step() -> None:
     """As measured: far away, the replay takes twice as many points for its colours as the camera shows."""
     found = judged(way(0.0, 0.3, 0.27, 0.0, -0.14))
