@@ -73,8 +73,8 @@ _GROUPS = {
 @click.option(
     "--controls",
     is_flag=True,
-    help=f"Add one sheet per control: {', '.join(CONTROLS)}; on a sign that is taken for another one, also a drawing of such "
-    "a one.",
+    help=f"Add one sheet per control: {', '.join(CONTROLS)}; on a sign that is taken for another one, also a drawing of "
+    "another sign.",
 )
 @click.option(
     "--cut",
@@ -238,14 +238,18 @@ def _print_run(
     from printouts.run_sheets import print_run
 
     config = load_run_config(folder) or TrainConfig()
-    sign = carrier or config.object.drawn_sign
-    trained_sign = config.object.drawn_sign is not None and sign_name(sign or "") == sign_name(config.object.drawn_sign)
-    drawing_of = _strongest_drawing(folder) if trained_sign and sheet["controls"] else None
+    trained_on = config.object.drawn_sign
+    sign = carrier or trained_on
+    as_trained = trained_on is not None and sign_name(carrier or trained_on) == sign_name(trained_on)
+    drawing_of = _strongest_drawing(folder) if as_trained and sheet["controls"] else None
     layouts = print_run(
         Patch.load(folder), config, size_mm, path, carrier=sign, paper=paper, drawing_of=drawing_of, **sheet
     )
     if drawing_of is not None:
-        say(f"the patched sign is taken for another one, so a drawing of one, {drawing_of}, is a further control")
+        say(
+            f"the patched sign is taken for another one, so a drawing of {drawing_of!r}, the strongest of such drawings, is a "
+            "further control"
+        )
     _show_printed(path, paper, layouts, json_out)
     if sign is not None:
         _print_bare_sign(sign, size_mm, path.with_name(f"{path.stem}-bare.pdf"), paper)

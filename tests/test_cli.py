@@ -283,7 +283,7 @@ def test_the_loop_on_a_sign(few_views, command, monkeypatch, tmp_path: Path) -> 
     record["results"]["drawn_sign"] = {"sign": "no entry", "lost": {"rate": 1.0, "ci95": [0.5, 1.0], "n": 4}}
     Path("run/run.json").write_text(json.dumps(record))  # few steps do not turn the sign into another one
     done = command("print", "run", "--size", "15cm", "--controls")
-    assert done.code == 0 and "so a drawing of one, no entry, is a further control" in done.err
+    assert done.code == 0 and "so a drawing of 'no entry', the strongest" in done.err
     layouts = carried_layouts(Path("run/sheet.pdf"))
     assert [layout.kind for layout in layouts] == list(SHEET_KINDS) and layouts[0].carrier == "stop"
     command("print", "run", "--object", "yield", "--size", "15cm", "--controls", "--out", "other.pdf")

@@ -103,7 +103,7 @@ class DrawnSign(RecordPart):
     Attributes:
         sign: the one that the object is taken for with the patch.
         lost: untargeted success of its drawing.
-        by_sign: the same of every other sign's drawing, by name; empty in records from before these were measured.
+        by_sign: the same by sign, of all but the object's own; empty in records from before these were measured.
     """
 
     sign: ShownName

@@ -9,8 +9,8 @@ from captures.report.sections.base import Material, ReportSection
 _TERMS = {
     "target first": "The model's first answer is the class that the patch was trained for.",
     "grey, random, shuffled, drawing": "Harmless sheets of the same size at the same poses: grey; cells of random colours; the "
-    "patch's own cells in another order; for a sign that is taken for another one, a drawing of a sign. What the patch does "
-    "beyond them is its effect.",
+    "patch's own cells in another order; on a sign that is taken for another one, a drawing of another sign. What the patch "
+    "does beyond them is its effect.",
     "n": "The number of independent cases that a rate counts, as a rule clips. Frames of one clip are much alike.",
     "95 % interval": "Of many sessions like this one, the intervals of 95 % contain the true rate.",
     "points": "Percentage points: from 20 % to 35 % is 15 points more.",
