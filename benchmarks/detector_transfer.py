@@ -29,8 +29,8 @@ from physpatch import Patch, TrainConfig, Trainer, Victim, load_victim
 from physpatch.data.photographs import Photographs
 from physpatch.evaluation.detection import ObjectEvaluation
 from physpatch.records.eot_config import parse_range
+from physpatch.records.patch_exchange import drawing
 from physpatch.records.patch_file import parse_grid
-from physpatch.records.sign_drawing import drawing
 from physpatch.training.run import measure_patch, split_photographs
 
 _OBJECT = "stop"

@@ -23,6 +23,7 @@ from captures.results.success import frame_success
 from captures.session.live_session import film_rig
 from captures.sources.virtual_rig import VirtualRig
 from physpatch import Patch, load_victim
+from physpatch.records.run_config import strongest_drawing
 from physpatch.records.run_record import RunRecord
 from physpatch.training.run import held_out_files
 from physpatch.victims.detector import Detector
@@ -54,7 +55,7 @@ def main() -> None:
             share=config.object.share,
             at=config.object.at,
             controls=("grey", "random"),
-            drawing_of=record.strongest_drawing,
+            drawing=strongest_drawing(options.run),
         )
         behind = held_out_files(options.run, config, victim)
         rig = VirtualRig(sheet, behind, clips=options.clips, frames_per_clip=3, seed=options.seed)

@@ -19,8 +19,8 @@ from calibration.sheet.paper_sizes import PAGES_MM, PATCH_SIZE, page_size_mm, pa
 from calibration.sheet.road_signs import SIGNS, sign_name
 from physpatch.records.config import TrainConfig
 from physpatch.records.patch_file import CONTROLS, Patch
-from physpatch.records.run_config import load_run_config
-from physpatch.records.run_paths import LATEST, RUNS_FOLDER, find_run, folder_of, sheet_of
+from physpatch.records.run_config import load_run_config, strongest_drawing
+from physpatch.records.run_paths import LATEST, RUNS_FOLDER, find_run, sheet_of
 
 if TYPE_CHECKING:
     from calibration.colour.printing_condition import PrintingCondition
@@ -241,28 +241,16 @@ def _print_run(
     trained_on = config.object.drawn_sign
     sign = carrier or trained_on
     as_trained = trained_on is not None and sign_name(carrier or trained_on) == sign_name(trained_on)
-    drawing_of = _strongest_drawing(folder) if as_trained and sheet["controls"] else None
-    layouts = print_run(
-        Patch.load(folder), config, size_mm, path, carrier=sign, paper=paper, drawing_of=drawing_of, **sheet
-    )
-    if drawing_of is not None:
+    drawing = strongest_drawing(folder) if as_trained and sheet["controls"] else None
+    layouts = print_run(Patch.load(folder), config, size_mm, path, carrier=sign, paper=paper, drawing=drawing, **sheet)
+    if drawing is not None:
         say(
-            f"the patched sign is taken for another one, so a drawing of {drawing_of!r}, the strongest of such drawings, is a "
-            "further control"
+            f"the patched sign is taken for another one, so a drawing of {drawing.provenance['sign']!r}, the strongest of such "
+            "drawings, is a further control"
         )
     _show_printed(path, paper, layouts, json_out)
     if sign is not None:
         _print_bare_sign(sign, size_mm, path.with_name(f"{path.stem}-bare.pdf"), paper)
-
-
-def _strongest_drawing(run: Path) -> str | None:
-    """Return the sign whose drawing does most in the patch's place, by a run's evaluation; None for none, or without a run."""
-    folder = folder_of(run)
-    if not (folder / "run.json").is_file():
-        return None
-    from physpatch.records.run_record import RunRecord  # here, because it would slow down the help of every command
-
-    return RunRecord.of(folder).strongest_drawing
 
 
 def _latest_is_for(carrier: str) -> bool:

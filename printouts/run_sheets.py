@@ -21,7 +21,7 @@ def print_run(
     controls: Sequence[str] = (),
     cut: str = CUTS[0],
     bleed_mm: float | None = None,
-    drawing_of: str | None = None,
+    drawing: Patch | None = None,
 ) -> tuple[SheetLayout, ...]:
     """Write a PDF with the patch and its controls, on a sign if the run has one.
 
@@ -32,7 +32,7 @@ def print_run(
         out: the PDF.
         carrier: name of a sign to use instead of the run's.
         paper, controls, cut, bleed_mm: as for :func:`printouts.sheet_pdf.print_sheets`.
-        drawing_of: as for :func:`printouts.sheet_pdf.print_on_sign`; without effect for a patch alone.
+        drawing: as for :func:`printouts.sheet_pdf.print_on_sign`; without effect for a patch alone.
 
     Returns:
         The layouts of the sheets.
@@ -46,6 +46,4 @@ def print_run(
     if cut != CUTS[0] or bleed_mm is not None:
         raise InputError("a patch on a sign cannot be cut out: omit --cut and --bleed, or print it without --object")
     share, at = config.object.share, config.object.at
-    return print_on_sign(
-        patch, sign, size_mm, out, share=share, at=at, paper=paper, controls=controls, drawing_of=drawing_of
-    )
+    return print_on_sign(patch, sign, size_mm, out, share=share, at=at, paper=paper, controls=controls, drawing=drawing)

@@ -12,7 +12,6 @@ from calibration.sheet.layout import SheetLayout
 from calibration.sheet.planning import largest_on_page_mm, plan_on_sign, plan_sheet
 from calibration.sheet.road_signs import sign
 from physpatch.records.patch_file import Patch
-from physpatch.records.sign_drawing import drawing
 from printouts.document import new_document
 from printouts.drawing import (
     GREY,
@@ -73,7 +72,7 @@ def print_on_sign(
     at: tuple[float, float] = (0.5, 0.5),
     paper: str = "a4",
     controls: Sequence[str] = (),
-    drawing_of: str | None = None,
+    drawing: Patch | None = None,
 ) -> tuple[SheetLayout, ...]:
     """Write a PDF with a sign that carries the patch, and one sheet per control, all with the same geometry.
 
@@ -82,7 +81,7 @@ def print_on_sign(
         carrier: name of the sign.
         size_mm: width of the sign.
         share, at: size and place of the patch; see :func:`calibration.sheet.road_signs.together`.
-        drawing_of: name of a sign whose drawing, in the patch's place, is a further control.
+        drawing: a drawing of another sign, which is a further control in the patch's place.
 
     Returns:
         The layouts of the sheets.
@@ -92,8 +91,8 @@ def print_on_sign(
     """
     layout = plan_on_sign(size_mm, patch.grid, sign(carrier), share, at, paper)
     sheets = _with_controls(layout, patch, controls)
-    if drawing_of is not None:
-        sheets.append(_sheet(layout, "drawing", drawing(drawing_of, patch.grid)))
+    if drawing is not None:
+        sheets.append(_sheet(layout, "drawing", drawing))
     return _write(sheets, f"physpatch sheet {patch.id}", out)
 
 

@@ -19,8 +19,8 @@ from physpatch.evaluation.classification import CONDITIONS, Evaluation, ForBare,
 from physpatch.evaluation.object_distance import DistanceResult, SeenObjects, by_distance
 from physpatch.records.eot_config import EotConfig
 from physpatch.records.evaluation_record import DrawnSign, EvaluationRecord, ObjectSize
+from physpatch.records.patch_exchange import drawing
 from physpatch.records.patch_file import CONTROLS, Patch
-from physpatch.records.sign_drawing import drawing
 from physpatch.stats.intervals import Rate
 from physpatch.transforms import DEFAULT_PRESET
 from physpatch.victims.boxes import Detection, to_found_boxes

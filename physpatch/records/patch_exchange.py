@@ -1,4 +1,4 @@
-"""Patches as others have them: pictures, NumPy arrays and tensors, read into cells and written from them."""
+"""Patches as others have them: pictures, NumPy arrays, tensors and drawn signs, read into cells and written from them."""
 
 import io
 import zipfile
@@ -15,12 +15,17 @@ from calibration.common.errors import InputError, first_line
 from calibration.common.files import atomic_path
 from calibration.common.pictures import MOST_PIXELS, PICTURE_SUFFIXES, check_size, decoded
 from calibration.common.units import MM_PER_INCH
+from calibration.sheet.road_signs import sign
 from physpatch.records.patch_file import MAX_CELLS, Patch
 
 TENSORS = frozenset({".pt", ".pth", ".safetensors"})
 ARRAYS = frozenset({".npy", ".npz"})
 _BEHIND = 128  # grey that shows through where a picture is transparent, and where a mask covers nothing
 _LEAST_OPAQUE = 250
+_SIGN_PX = 400
+_STICKER = (
+    0.7  # of a sign's side, which a sticker shows: without the border, whose shape the sign that carries it lacks
+)
 _ROUNDED_ONE = 1.01  # the largest float of a patch from 0 to 1, with what rounding adds
 _LEAST_OF_255 = 2.0  # the smallest maximum of floats from 0 to 255
 
@@ -189,6 +194,25 @@ def to_cells(pixels: NDArray[np.uint8], grid: tuple[int, int] | None) -> NDArray
     how = cv2.INTER_AREA if shrinks else cv2.INTER_NEAREST
     light = cv2.resize(LINEAR_LEVELS[pixels].astype(np.float32), (columns, rows), interpolation=how)
     return (linear_to_srgb(light.clip(0, 1)) * 255).round().astype(np.uint8)
+
+
+def drawing(name: str, grid: tuple[int, int]) -> Patch:
+    """Draw the middle of a sign in the cells of a patch: the null of a sign that a patch has taken for another one.
+
+    A detector that is shown a sticker of another sign may well call the sign by that name. Where a patch does no more than such
+    a drawing, its training has found the drawing, and nothing that the detector should not see.
+
+    Args:
+        name: of a sign in ``calibration.sheet.road_signs.SIGNS``.
+        grid: rows and columns of the patch.
+
+    Raises:
+        InputError: no such sign.
+    """
+    drawn = sign(name)
+    edge = round((1 - _STICKER) / 2 * _SIGN_PX)
+    middle = np.ascontiguousarray(drawn.draw(_SIGN_PX)[edge:-edge, edge:-edge, :3])
+    return Patch(to_cells(middle, grid), None, {"control": "drawing", "sign": drawn.name})
 
 
 def enlarged(patch: Patch, width_px: int) -> NDArray[np.uint8]:

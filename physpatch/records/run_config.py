@@ -1,4 +1,4 @@
-"""The settings of a run, read from its folder. Torch-free, for printing and filming."""
+"""The settings of a run and what its sheets need, read from its folder. Torch-free, for printing and filming."""
 
 from pathlib import Path
 
@@ -25,3 +25,22 @@ def load_run_config(folder: Path | None) -> TrainConfig | None:
         return RunRecord.of(run).train_config
     provenance = Patch.load(folder).provenance
     return TrainConfig.from_dict(provenance["config"]) if "config" in provenance else None
+
+
+def strongest_drawing(run: Path) -> Patch | None:
+    """Draw the sign that, by a run's evaluation, does most in the place of its patch, in as many cells.
+
+    Returns:
+        The drawing; None where the patched sign is not taken for another one, or nothing is recorded.
+
+    Raises:
+        InputError: the record is damaged or was written by a newer version.
+    """
+    folder = folder_of(run)
+    if not (folder / "run.json").is_file():
+        return None
+    from physpatch.records.patch_exchange import drawing  # here, as above
+    from physpatch.records.run_record import RunRecord
+
+    name = RunRecord.of(folder).strongest_drawing
+    return None if name is None else drawing(name, Patch.load(run).grid)

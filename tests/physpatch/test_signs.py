@@ -23,8 +23,8 @@ from captures.sources.virtual_rig import RigTruth, VirtualRig
 from physpatch.commands.results import show_results
 from physpatch.data.photographs import list_photos, load_photos, photos_for
 from physpatch.records.config import TrainConfig
+from physpatch.records.patch_exchange import drawing
 from physpatch.records.patch_file import Patch
-from physpatch.records.sign_drawing import drawing
 from physpatch.training.run import measure_patch
 from physpatch.training.sign_detector.scenes import NAMES, SceneMaker
 from physpatch.training.sign_detector.train import load, mean_precision, save, training_loss

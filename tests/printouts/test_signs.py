@@ -18,8 +18,8 @@ from captures.sources.held_sheet import RigPose
 from captures.sources.virtual_rig import RigTruth, VirtualRig
 from physpatch import Patch
 from physpatch.attack.placement import Carrier
+from physpatch.records.patch_exchange import drawing
 from physpatch.records.patch_file import CONTROLS
-from physpatch.records.sign_drawing import drawing
 from printouts import print_on_sign, print_sign
 from printouts.verification import verify_sheets
 
@@ -78,7 +78,7 @@ def test_a_drawing_of_the_sign_that_it_is_taken_for_is_a_sheet_that_a_camera_tel
     patch: Patch, tmp_path: Path
 ) -> None:
     out, wall = tmp_path / "sheet.pdf", tmp_path / "wall.png"
-    layouts = print_on_sign(patch, "stop", 150, out, controls=CONTROLS, drawing_of="no entry")
+    layouts = print_on_sign(patch, "stop", 150, out, controls=CONTROLS, drawing=drawing("no entry", (10, 10)))
     assert [layout.kind for layout in layouts] == list(SHEET_KINDS)
     assert layouts[-1].patch == layouts[0].patch and (layouts[-1].cells == drawing("no entry", (10, 10)).cells).all()
     assert [(proof.problems, proof.markers_read) for proof in verify_sheets(out, patch)] == [((), 4)] * 5
