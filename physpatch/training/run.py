@@ -61,7 +61,7 @@ from physpatch.training.starts import anchored_start
 from physpatch.training.targets import TargetChoice, require_target, resolve_target
 from physpatch.training.targets.base import Progress as Choosing
 from physpatch.training.trainer import StepRecord, Trainer, describe_target
-from physpatch.training.victim_access import require_training
+from physpatch.training.victim_access import require_alike, require_training
 from physpatch.victims.protocol import Victim
 from physpatch.victims.registry import load_victim, named_apart
 
@@ -429,6 +429,7 @@ def _prepare(
         load_victim(name, device=device, trust=config.victim.trust_weights, say=say)
         for name in config.optimisation.imitate
     )
+    require_alike((victim, *others))
     require_training((victim, *others), imitators, config, processes)
     if config.object.name is not None:
         for network in (victim, *others):

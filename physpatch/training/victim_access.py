@@ -39,9 +39,8 @@ def require_training(
 
     Raises:
         InputError: an unknown technique, objective, transfer method or defence, or one that does not go with the networks or
-            with other settings; see also :func:`require_alike`, :func:`transfer_methods` and :func:`within_queries`.
+            with other settings; see also :func:`transfer_methods` and :func:`within_queries`.
     """
-    require_alike(victims)
     known_defences(config.victim.defences, victims)
     optimisation = config.optimisation
     technique = TECHNIQUES.find(optimisation.technique)
