@@ -41,7 +41,6 @@ def require_training(
         InputError: an unknown technique, objective, transfer method or defence, or one that does not go with the networks or
             with other settings; see also :func:`transfer_methods` and :func:`within_queries`.
     """
-    known_defences(config.victim.defences, victims)
     optimisation = config.optimisation
     technique = TECHNIQUES.find(optimisation.technique)
     if technique.needs_several_victims and len(victims) < 2:
@@ -52,6 +51,7 @@ def require_training(
     if victims[0].task == "classify":  # whether a detector's goal fits depends on the class
         choose_objective("classify", None, config.objective.loss, goal=config.objective.goal)
     _require_access(victims, imitators, config, processes)
+    known_defences(config.victim.defences, victims)
     transfer_methods(config, victims)
     within_queries(config, imitated=bool(imitators))
     if processes is not None:
