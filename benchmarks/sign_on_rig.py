@@ -71,7 +71,7 @@ def main() -> None:
     ]
     line = {
         "rendered": digital,
-        "drawing_of": record.strongest_drawing,
+        "drawing_of": record.strongest_drawn_sign,
         "filmed": {name: str(summary.wrong) for name, summary in filmed.items()},
         "patch_less": {
             comparison.control: str(comparison.difference)

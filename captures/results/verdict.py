@@ -154,8 +154,8 @@ def _borne_out(loss: Difference, rates: Sequence[Rate]) -> Difference:
     reached, *later = (rate.rate for rate in rates)
     if loss.difference is None or reached is None:
         return loss
-    regained = max((rate - reached for rate in later if rate is not None), default=0.0)
-    beyond = min(max(0.0, regained), max(0.0, loss.difference))
+    regained = max([0.0, *(rate - reached for rate in later if rate is not None)])
+    beyond = min(regained, max(0.0, loss.difference))
     ends = None if loss.ci95 is None else (loss.ci95[0] - beyond, loss.ci95[1] - beyond)
     return Difference(loss.difference - beyond, ends, loss.n)
 

@@ -23,9 +23,7 @@ ARRAYS = frozenset({".npy", ".npz"})
 _BEHIND = 128  # grey that shows through where a picture is transparent, and where a mask covers nothing
 _LEAST_OPAQUE = 250
 _SIGN_PX = 400
-_STICKER = (
-    0.7  # of a sign's side, which a sticker shows: without the border, whose shape the sign that carries it lacks
-)
+_STICKER = 0.7  # of a sign's side, which a sticker shows: without the border, whose shape the sign below it lacks
 _ROUNDED_ONE = 1.01  # the largest float of a patch from 0 to 1, with what rounding adds
 _LEAST_OF_255 = 2.0  # the smallest maximum of floats from 0 to 255
 

@@ -42,5 +42,5 @@ def strongest_drawing(run: Path) -> Patch | None:
     from physpatch.records.patch_exchange import drawing  # here, as above
     from physpatch.records.run_record import RunRecord
 
-    name = RunRecord.of(folder).strongest_drawing
+    name = RunRecord.of(folder).strongest_drawn_sign
     return None if name is None else drawing(name, Patch.load(run).grid)

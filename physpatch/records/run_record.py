@@ -192,7 +192,7 @@ class RunRecord(Record):
         return {self.weights.model: self.results, **({} if self.results is None else self.results.others)}
 
     @property
-    def strongest_drawing(self) -> str | None:
+    def strongest_drawn_sign(self) -> str | None:
         """Return the sign whose harmless drawing does most in the patch's place, for the first network with such; else None."""
         drawn_signs = (result.drawn_sign for result in self.measured.values() if result is not None)
         return next((drawn.by_effect[0][0] for drawn in drawn_signs if drawn is not None), None)
