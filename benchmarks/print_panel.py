@@ -6,7 +6,8 @@ Each condition (``CONDITION-INTENT.npz``, see benchmarks/make_printing_condition
 It is held before the photographs of DIR (``labels.csv``: file, class_index, …), filling 5 to 20 % of the view, at the rig's
 angles, by four cameras that nobody trained for; all sheets at the same poses. Counted is the patch's target where the network
 is right with the grey control; the interval is over photographs. ``digital`` is the run's patch composited into the same
-photographs by the preset, in the colours of a screen. One JSON line is printed.
+photographs by the preset, in the colours of a screen and at shares drawn alike; ``retention`` is panel ÷ digital, its interval
+a bootstrap over photographs, each with its views on paper and on a screen. One JSON line is printed.
 """
 
 import argparse
@@ -33,14 +34,15 @@ from captures.sources.held_sheet import RigPose
 from captures.sources.virtual_rig import RigTruth, VirtualRig
 from physpatch import EotConfig, Patch, TrainConfig, Victim, evaluate_patch
 from physpatch.data.photographs import Photo, limited, load_photos
-from physpatch.evaluation.classification import Evaluation
 from physpatch.records.patch_file import CONTROLS
-from physpatch.stats.intervals import Rate, clip_rate
+from physpatch.stats.intervals import Interval, Rate, clip_rate
 from printouts.sheet_pdf import print_sheets
 
 _SHARES = (0.05, 0.20)
 _SHARE_BINS = (0.05, 0.08, 0.125, 0.20)
 _CAMERAS = 4  # of which every other renders as phones do
+_SLICES = 4  # of the shares, equally wide on a logarithmic scale: in each, a digital view of every photograph
+_RESAMPLES = 4000
 
 
 class PanelRig(VirtualRig):
@@ -135,13 +137,55 @@ def of_all(rows: list[Row], target: int) -> float | None:
 
 
 def digital(
-    victim: Victim, photos: list[Photo], patch: Patch, config: TrainConfig, cut: str, seed: int, poses: int = 1
-) -> Evaluation:
-    """Measure the patch in the same photographs in the colours of a screen, at the panel's sizes."""
+    victim: Victim, photos: list[Photo], patch: Patch, config: TrainConfig, cut: str, seed: int, slices: int = _SLICES
+) -> list[Row]:
+    """Show the patch in the same photographs in the colours of a screen, at shares as evenly on a logarithmic scale.
+
+    Presets draw the side of a patch evenly, and so smaller ones less often than the panel. So the shares are cut into slices,
+    equally wide on that scale, and each photograph is shown once in each. Rows are as those of :func:`filmed`.
+    """
     photographs = load_photos(photos, victim.preprocessing)
-    ends = tuple(float(np.sqrt(share / config.patch.area)) for share in _SHARES)
-    eot = EotConfig(scale=ends)
-    return evaluate_patch(victim, photographs, patch, area=config.patch.area, cut=cut, eot=eot, seed=seed, poses=poses)
+    rows = []
+    for number, ends in enumerate(pairwise(np.geomspace(*_SHARES, slices + 1))):
+        low, high = (float(np.sqrt(share / config.patch.area)) for share in ends)
+        success = evaluate_patch(
+            victim,
+            photographs,
+            patch,
+            area=config.patch.area,
+            cut=cut,
+            eot=EotConfig(scale=(low, high)),
+            seed=seed * slices + number,
+        ).success
+        if success.targeted is None or success.counts_for_target is None:
+            raise ValueError("the patch has no target class")
+        rows += [
+            {"photograph": str(photo.path), "label": photo.label, "right": bool(right), "hits": {"patch": float(hit)}}
+            for photo, right, hit in zip(photos, success.counts_for_target, success.targeted, strict=True)
+        ]
+    return rows
+
+
+def retained(on_paper: list[Row], on_screen: list[Row], seed: int) -> tuple[float | None, Interval | None]:
+    """Divide success on paper by success on a screen, with the bootstrap's interval over photographs; None for none of them."""
+    photographs = sorted({row["photograph"] for row in (*on_paper, *on_screen)})
+    counts = np.zeros((4, len(photographs)))  # hits and views on paper, hits and views on a screen
+    for first, rows in ((0, on_paper), (2, on_screen)):
+        for row in rows:
+            if row["right"]:
+                counts[first : first + 2, photographs.index(row["photograph"])] += row["hits"]["patch"], 1
+
+    chosen = np.random.default_rng(seed).integers(len(photographs), size=(_RESAMPLES, len(photographs)))
+    resampled = counts[:, chosen].sum(axis=-1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio, *drawn = (
+            hits * screen_views / (views * screen_hits)
+            for hits, views, screen_hits, screen_views in (counts.sum(axis=-1), *resampled.T)
+        )
+    if not np.isfinite(ratio):
+        return None, None
+    low, high = np.quantile(drawn, (0.025, 0.975))
+    return float(ratio), (float(low), float(high)) if np.isfinite([low, high]).all() else None
 
 
 def main() -> None:
@@ -171,8 +215,8 @@ def main() -> None:
             condition = PrintingCondition.load_npz(path)
             rows += filmed(condition, sheet, photos, victim, target, options.seed)
             print(f"{path.stem}: {by_photograph(rows[-len(photos) :])}", file=sys.stderr, flush=True)  # noqa: T201
-    on_screen = digital(victim, photos, patch, config, cut, options.seed).targeted["patch"]
-    panel = by_photograph(rows)
+    screen_rows = digital(victim, photos, patch, config, cut, options.seed)
+    on_screen, panel = by_photograph(screen_rows), by_photograph(rows)
     conditions = {
         name: by_photograph([r for r in rows if r["condition"] == name])
         for name in sorted({r["condition"] for r in rows})
@@ -182,7 +226,7 @@ def main() -> None:
         for low, high in pairwise(_SHARE_BINS)
     }
     worst = min(conditions, key=lambda name: conditions[name].rate if conditions[name].rate is not None else 2.0)
-    retention = None if not on_screen.rate or panel.rate is None else panel.rate / on_screen.rate
+    retention, retention_ci95 = retained(rows, screen_rows, options.seed)
     result = {
         "digital": on_screen.rate,
         "digital_ci95": on_screen.ci95,
@@ -191,6 +235,7 @@ def main() -> None:
         "n": sum(row["right"] for row in rows),
         "photographs": panel.n,
         "retention": retention,
+        "retention_ci95": retention_ci95,
         "worst_condition": {"name": worst, "rate": conditions[worst].rate},
         "by_condition": {name: rate.to_dict() for name, rate in conditions.items()},
         "by_share": {name: rate.to_dict() for name, rate in bins.items()},

@@ -48,7 +48,7 @@ _SIZE_MM = 100.0
 _VIRTUAL, _PHOTOGRAPHS = "virtual", "photographs"
 _RESAMPLES = 4000
 _SCENE_SEEDS = 2**16
-_DIGITAL_POSES = 10  # of each photograph, as many views as rigs show and more
+_DIGITAL_VIEWS = 10  # of each photograph, as many views as rigs show and more
 Answers = dict[str, list[Any]]  # classes, of each kind of sheet, and the photograph's name, by clip
 Backgrounds = list[tuple[Path, str | None]]
 Stage = Callable[[Path], Rig]  # a rig that shows a PDF's sheets
@@ -138,9 +138,9 @@ def measured(
         ]
         print(f"{run.name}, {name}: {by_photograph(rows[name])}", file=sys.stderr, flush=True)  # noqa: T201
     in_scenes = {name: scene_rows for name, scene_rows in rows.items() if name != _VIRTUAL}
-    on_screen = digital(victim, photos, patch, config, config.patch.cut, settings["seed"], _DIGITAL_POSES)
+    on_screen = digital(victim, photos, patch, config, config.patch.cut, settings["seed"], _DIGITAL_VIEWS)
     return {
-        "digital": on_screen.targeted_of_all["patch"].to_dict(),
+        "digital": by_photograph([row | {"right": row["label"] != target} for row in on_screen]).to_dict(),
         "virtual": by_photograph(rows[_VIRTUAL]).to_dict(),
         "rendered": by_photograph([row for scene_rows in in_scenes.values() for row in scene_rows]).to_dict(),
         "by_scene": {name: by_photograph(scene_rows).to_dict() for name, scene_rows in in_scenes.items()},

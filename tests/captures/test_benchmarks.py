@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import art_patch
 import cv2
@@ -41,10 +42,14 @@ from captures.gap.session_eot import PARTS
 from captures.results.aggregation import Tally
 from captures.results.verdict import REAL, WAY
 from captures.sources.frame import Frame
+from captures.sources.held_sheet import RigPose
 from captures.sources.rendered.camera.effects import EFFECTS, camera_effects
+from captures.sources.virtual_rig import RigTruth
+from physpatch import EotConfig, evaluate_patch
 from physpatch.data.batch_sampler import BatchSource
 from physpatch.data.photographs import Photo, Photographs
 from physpatch.data.splits import content_id
+from physpatch.evaluation.classification import Evaluation
 from physpatch.records.config import TrainConfig
 from physpatch.records.patch_file import Patch, parse_grid
 from physpatch.stats.clustered import Observation
@@ -303,6 +308,67 @@ def test_views_of_the_target_itself_count_in_nothing_of_the_panel() -> None:
     rows = [{"label": label, "hits": {"patch": hit}} for label, hit in ((7, 1.0), (1, 0.0), (2, 1.0))]
     assert print_panel.of_all(rows, target=7) == 0.5
     assert print_panel.of_all(rows[:1], target=7) is None
+
+
+def test_the_panel_holds_all_sheets_of_a_clip_alike_at_shares_spread_evenly(
+    shared_sheet_pdf: Path, tmp_path: Path
+) -> None:
+    background = tmp_path / "grey.png"
+    cv2.imwrite(str(background), np.full((64, 64, 3), 128, np.uint8))
+    cameras = [RigTruth.draw(number) for number in range(2)]
+    rig = print_panel.PanelRig(shared_sheet_pdf, [(background, "0")], clips=400, seed=0, cameras=cameras)
+    poses: dict[int, set[RigPose]] = {}
+    for clip in range(400):
+        for layout in rig.layouts:
+            poses.setdefault(clip, set()).add(rig._draw_pose(np.random.default_rng([0, 2, clip]), layout))
+        assert rig.truth is cameras[clip % 2]
+    assert all(len(in_clip) == 1 for in_clip in poses.values())
+    shares = np.array([rig.shares[clip] for clip in range(400)])
+    assert shares.min() >= 0.05 and shares.max() <= 0.2
+    assert (
+        abs((shares < 0.08).mean() - np.log(8 / 5) / np.log(4)) < 0.05
+    )  # a third; a quarter if sides were drawn evenly
+
+
+def test_the_panel_shows_patches_on_a_screen_at_shares_as_even(
+    tiny_victim: Victim, patch: Patch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = []
+    for number in range(3):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((40, 40, 3), 60 * number, np.uint8))
+        photos.append(Photo(tmp_path / f"{number}.png", number))
+    config, scales = TrainConfig(), []
+
+    def recorded(*arguments: Any, eot: EotConfig, **options: Any) -> Evaluation:
+        scales.append(eot.scale)
+        return evaluate_patch(*arguments, eot=eot, **options)
+
+    monkeypatch.setattr(print_panel, "evaluate_patch", recorded)
+    rows = print_panel.digital(tiny_victim, photos, patch, config, "square", 0)
+    assert [row["label"] for row in rows] == [0, 1, 2] * len(scales)
+    assert not any(row["right"] for row in rows if row["label"] == 2)  # the target's own photographs
+    ratios = np.array(scales)[:, 1] / np.array(scales)[:, 0]
+    assert np.allclose(ratios, ratios[0])
+    shares = np.array([scales[0][0], scales[-1][1]]) ** 2 * config.patch.area
+    assert np.allclose(shares, (0.05, 0.2))
+
+
+def _seen(photograph: str, hit: float, right: bool = True) -> dict[str, Any]:
+    return {"photograph": photograph, "right": right, "hits": {"patch": hit}}
+
+
+def test_retention_divides_success_on_paper_by_success_on_a_screen_by_photograph() -> None:
+    names = [str(number) for number in range(40)]
+    on_screen = [_seen(name, float(number % 5 > 0)) for number, name in enumerate(names)]  # 80 %
+    on_paper = [_seen(name, float(number % 5 > 2)) for number, name in enumerate(names)]  # 40 %
+    ratio, interval = print_panel.retained([*on_paper, _seen("0", 1.0, right=False)], on_screen, 0)
+    assert ratio == pytest.approx(0.5)
+    assert interval is not None and 0.25 < interval[0] < 0.45 and 0.55 < interval[1] < 0.75
+    ratio, interval = print_panel.retained(on_screen, on_screen, 0)
+    assert ratio == 1.0 and interval == (1.0, 1.0)  # the same photographs in both: none of their differences count
+    none_shown = [row | {"hits": {"patch": 0.0}} for row in on_screen]
+    assert print_panel.retained(on_paper, none_shown, 0) == (None, None)
+    assert print_panel.retained([], on_screen, 0) == (None, None)
 
 
 def test_noise_is_measured_before_each_photograph_once(tiny_victim: Victim) -> None:
