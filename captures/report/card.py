@@ -16,7 +16,9 @@ _WAYS = {
 
 def model_card(result: ResultRecord) -> str:
     """Write the section: how it was measured, and a row per model."""
-    way = "on a virtual rig" if result.kind == "session" and result.virtual else _WAYS[result.kind]
+    way = _WAYS[result.kind]
+    if result.virtual:
+        way = f"in a rendered scene ({in_markdown(result.scene)})" if result.scene else "on a virtual rig"
     origin = ", made elsewhere" if result.imported else ""
     aim = f"towards “{in_markdown(result.target)}”" if result.target else "without a target"
     name = cleaned(result.name).replace("`", "'")  # in a code span, where nothing can be escaped

@@ -10,7 +10,7 @@ from calibration.common.success import MEASURES
 from calibration.sheet.layout import SHEET_KINDS
 from captures.report.blocks import Block, Chart, Charts, Columns, Document, Heading, Table, Text
 from captures.report.figures.charts import curve_chart, rates_chart
-from captures.report.first_screen import summary_blocks
+from captures.report.first_screen import source_blocks, summary_blocks
 from captures.report.session_part import damage_blocks
 from captures.report.wording import SHORT, folder_name, rate_words
 from captures.results.curves import FACTORS, Curve, Factor, curve_measures, curves_of
@@ -43,7 +43,9 @@ def comparison(folders: Sequence[Path]) -> Document:
     bare = {
         noted.name: noted.alone for session in sessions.values() for noted in session.record.models if noted.defence
     }
-    beside = Columns([(name, list(summary_blocks(session))) for name, session in sessions.items()])
+    beside = Columns(
+        [(name, [*source_blocks(session), *summary_blocks(session)]) for name, session in sessions.items()]
+    )
     blocks = [*damage_blocks(damaged), Heading("Side by side"), beside, *_blocks(kind, rates, bare), *_along(sessions)]
     return Document(title, subtitle, blocks)
 

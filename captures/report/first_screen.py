@@ -56,8 +56,7 @@ def first_screen(session: RecordedSession, gaps: Sequence[Gap], *, whole: bool =
         yield Text(answer.question, "question")
         yield Text(answer.verdict, "verdict")
         yield Text(answer.sentence, "lead")
-    if session.record.virtual:
-        yield Text(_RENDERED if session.record.scene else _SIMULATED, "soft")
+    yield from source_blocks(session)
     yield from _evidence(session, answer)
     if answer is not None:
         yield from (Text(gap.sentence) for gap in gaps if (gap.model, gap.measure) == (answer.model, answer.measure))
@@ -138,6 +137,12 @@ def _run_pictures(folder: Path, names: Iterable[str] = tuple(_RUN_PICTURES)) -> 
         except (InputError, OSError):  # missing, or damaged, which is said where it would be shown large
             continue
         yield Picture(file.read_bytes(), _RUN_PICTURES[name], pixelated=name == "patch")
+
+
+def source_blocks(session: RecordedSession) -> Iterator[Block]:
+    """Say so where a rig computed the frames."""
+    if session.record.virtual:
+        yield Text(_RENDERED if session.record.scene else _SIMULATED, "soft")
 
 
 def summary_blocks(session: RecordedSession) -> Iterator[Block]:

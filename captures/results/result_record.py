@@ -112,6 +112,7 @@ class ResultRecord(Record):
         target: name of the target class; None for an untargeted patch.
         imported: whether the patch was made elsewhere.
         virtual: whether a rig computed a session's frames.
+        scene: of the rendered rig, by name or file; empty otherwise.
         models: the results by model.
     """
 
@@ -125,6 +126,7 @@ class ResultRecord(Record):
     target: str | None = None
     imported: bool = False
     virtual: bool = False
+    scene: str = ""
     models: list[ModelResult] = Field(default_factory=list)
 
 
@@ -195,6 +197,7 @@ def result_of_session(session: RecordedSession) -> ResultRecord:
         target=session.target,
         imported=session.run is not None and RunRecord.of(session.run).imported is not None,
         virtual=record.virtual,
+        scene=record.scene or "",
         models=[_model_of_session(session, model, hashes.get(model, "")) for model in tally.models],
     )
 

@@ -183,4 +183,9 @@ def test_a_report_leaves_the_result_and_a_card(run: Path, session: Path, command
     assert command("report", session, "--no-replay", "--card").code == 0
     assert_follows_schema(json.loads((session / "result.json").read_text()), "result")
     assert "on a virtual rig" in (session / "card.md").read_text()
+    record = json.loads((session / "session.json").read_text())
+    (session / "session.json").write_text(json.dumps(record | {"scene": "stand"}))
+    assert command("report", session, "--no-replay", "--card").code == 0
+    assert "in a rendered scene (stand)" in (session / "card.md").read_text()
+    assert json.loads((session / "result.json").read_text())["scene"] == "stand"
     command("report", run, session, "--card").assert_refused("--card is for one run or session")

@@ -11,15 +11,15 @@ import pytest
 from numpy.typing import NDArray
 from support import vivid_patch
 
-from calibration.camera.sheet_pose import find_sheet
+from calibration.camera.sheet_pose import find_sheet, rotation_matrix
 from calibration.colour.colour_space import delta_e00, linear_to_srgb
-from calibration.common.errors import InputError
+from calibration.common.errors import InputError, UnavailableError
 from calibration.sheet.pdf_reader import printed_layouts
 from captures.sources.held_sheet import RigPose
 from captures.sources.rendered import scene_names
 from captures.sources.rendered.camera import ClipCamera, Development
 from captures.sources.rendered.camera.effects.mosaic import Mosaic
-from captures.sources.rendered.engine import engine
+from captures.sources.rendered.engine import engine, newest_llvm
 from captures.sources.rendered.mitsuba_scene import SheetScene
 from captures.sources.rendered.rendered_rig import RenderedRig
 from captures.sources.rendered.scene_file import Light, Scene, Support
@@ -227,6 +227,28 @@ def test_the_back_of_a_sheet_shows_no_patch(shared_sheet_pdf: Path, wall: Path) 
     assert seen[0] > seen[1] > 0 and seen[2:] == [0, 0]
 
 
+def test_of_a_sheet_behind_the_camera_no_pixel_shows_the_patch(shared_sheet_pdf: Path, wall: Path) -> None:
+    stage = staged(shared_sheet_pdf, wall, evenly_lit(occluder={"covers": [0.1, 0.1]}), samples=1, occluded=0.1)
+    assert stage.patch_mask(STILL).any() and not stage.patch_mask(replace(STILL, distance_m=-0.3)).any()
+
+
+def test_a_sheet_that_reaches_behind_the_camera_shows_its_patch_up_to_the_pictures_edge(
+    tmp_path: Path, wall: Path
+) -> None:
+    """By the ray through each pixel, where it meets the sheet's plane."""
+    print_sheets(vivid_patch(), 500, tmp_path / "sheet.pdf", paper="a1")
+    stage = staged(tmp_path / "sheet.pdf", wall, evenly_lit(), samples=1)
+    pose, lens, patch = RigPose(0.15, 0.05, 0.02, 60.0, 4.0, 3.0), stage._lens, stage._layout.patch
+    assert (pose.placed(bent(patch.corners_mm, stage._layout, Support()))[:, 2] < 0).sum() in (1, 2)
+    x, y = np.meshgrid(np.arange(lens.width), np.arange(lens.height))
+    rays = np.stack([(x - lens.cx) / lens.fx, (y - lens.cy) / lens.fy, np.ones(x.shape)], axis=-1)
+    normal = pose.rotation[:, 2]
+    far = (normal @ pose.shift_mm) / (rays @ normal)
+    at = (rays * far[..., None] - pose.shift_mm) @ pose.rotation  # on the sheet, from the patch's centre
+    hit = (far > 0) & (np.abs(at[..., 0]) < patch.width_mm / 2) & (np.abs(at[..., 1]) < patch.height_mm / 2)
+    assert hit.mean() > 0.2 and (stage.patch_mask(pose) != hit).mean() < 0.005
+
+
 def test_a_table_stands_below_a_large_sheet(tmp_path: Path) -> None:
     """What is lowest of the sheet is seen before the table, as with a small one."""
     print_sheets(vivid_patch(), 500, tmp_path / "sheet.pdf", paper="a1")
@@ -259,6 +281,34 @@ def test_a_room_catches_the_shadow_of_the_sheet(name: str, shared_sheet_pdf: Pat
     cv2.fillConvexPoly(sheet, corners.round().astype(np.int32), 1)
     beside = cv2.dilate(sheet, np.ones((11, 11))) == 0
     assert ((shown(rig._sheets[0]) / lit < 0.8) & beside).sum() > 200
+
+
+@pytest.mark.parametrize(("distance_m", "yaw_deg"), [(4.0, 0), (0.4, 80), (0.4, -80)])
+def test_no_picture_shows_where_a_room_ends(distance_m: float, yaw_deg: float, shared_sheet_pdf: Path) -> None:
+    """From far away, and with a camera that turns to its side; beyond the walls it would be black."""
+    lights = [Light(kind="panel", at_m=(0.3, -0.4, -0.5)), Light(kind="ambient")]
+    panning = Scene(lights=lights, background="room", motion={"kind": "pan", "from_deg": -80, "to_deg": 80})
+    rig = RenderedRig(shared_sheet_pdf, panning, [], frame_wh=(160, 120))
+    start = RigPose(distance_m, 0.0, 0.0, 0.0, 0.0, 0.0)
+    stage = SheetScene(rig._sheets[0], rig.layouts[0], panning, rig.intrinsics, start, samples=16)
+    turned = start.from_camera(np.zeros(3), rotation_matrix(yaw_deg, 0, 0))
+    assert stage.shoot(turned, 0).light[..., 1].min() > 1e-3
+
+
+def test_a_camera_that_adapts_has_seen_the_room_before_the_sheet(
+    shared_sheet_pdf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[NDArray[np.float32]] = []
+    monkeypatch.setattr(ClipCamera, "look", lambda _, recorded: looked.append(recorded))
+    adapting = Scene.read("room")
+    adapting = adapting.changed(camera=adapting.camera.to_dict() | {"effects": {"auto_exposure": {}}})
+    rig = RenderedRig(shared_sheet_pdf, adapting, [], clips=1, frames_per_clip=1, frame_wh=(160, 120), seed=1)
+    frame = next(iter(rig))
+    assert rig.scenes == [] and frame.label is None and frame.truth is not None
+    inside = cv2.erode(frame.truth.patch.astype(np.uint8), np.ones((3, 3))).astype(bool)
+    (empty,) = looked
+    assert empty.shape == (120, 160, 3) and empty.min() > 1e-3
+    assert empty[inside].std(axis=0).max() < 0.2 * empty[inside].mean()  # a wall, not cells of all colours
 
 
 def test_a_sign_has_a_plate_and_a_post_and_a_pole_goes_on(shared_sheet_pdf: Path, wall: Path) -> None:
@@ -392,6 +442,32 @@ def test_unknown_names_are_refused(tmp_path: Path) -> None:
 
 def test_the_engine_is_a_spectral_one() -> None:
     assert engine().variant().endswith("spectral") and engine() is engine()
+
+
+@pytest.mark.parametrize("works", [("llvm_ad_spectral", "scalar_spectral"), ("scalar_spectral",), ()])
+def test_the_fastest_variant_that_works_is_chosen(works: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen: list[str] = []
+    monkeypatch.setattr(engine(), "set_variant", chosen.append)
+    monkeypatch.setattr("captures.sources.rendered.engine._works", lambda variant: variant in works)
+    if works:
+        engine.__wrapped__()
+    else:
+        with pytest.raises(UnavailableError, match="none of cuda_ad_spectral, llvm_ad_spectral, scalar_spectral"):
+            engine.__wrapped__()
+    assert chosen == list(works[:1])
+
+
+def test_the_newest_llvm_is_found_in_a_distributions_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folders = [tmp_path / "lib64", tmp_path / "llvm-17" / "lib", tmp_path / "llvm-15" / "lib"]
+    names = ("libLLVM-16.so", "libLLVM.so.17.0", "libLLVM-15.so")
+    for folder, name in zip(folders, names, strict=True):
+        folder.mkdir(parents=True)
+        (folder / name).touch()
+    patterns = (str(tmp_path / "lib64"), str(tmp_path / "llvm-*" / "lib"), str(tmp_path / "none"))
+    monkeypatch.setattr("captures.sources.rendered.engine._LLVM_FOLDERS", patterns)
+    assert newest_llvm() == tmp_path / "llvm-17" / "lib" / "libLLVM.so.17.0"
+    monkeypatch.setattr("captures.sources.rendered.engine._LLVM_FOLDERS", patterns[2:])
+    assert newest_llvm() is None
 
 
 def test_frames_stop_when_asked(shared_sheet_pdf: Path, wall: Path) -> None:

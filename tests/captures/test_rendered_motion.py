@@ -220,10 +220,13 @@ def test_rows_that_are_exposed_apart_show_what_the_moved_camera_sees(shared_shee
     assert np.abs(stage._render(first, 0).coverage - whole).mean() > 0.1
 
 
-def test_a_sheet_beyond_the_picture_is_filmed_all_the_same(shared_sheet_pdf: Path, wall: Path) -> None:
-    away = Pan(from_deg=75, to_deg=80)
+@pytest.mark.parametrize("occluder", [None, {"covers": [0.1, 0.1]}])
+def test_a_sheet_beyond_the_picture_is_filmed_all_the_same(
+    shared_sheet_pdf: Path, wall: Path, occluder: dict[str, Any] | None
+) -> None:
+    away = scene(motion=Pan(from_deg=75, to_deg=80), occluder=occluder)
     rig = RenderedRig(
-        shared_sheet_pdf, scene(motion=away), [(wall, None)], clips=1, frames_per_clip=1, frame_wh=(160, 120), samples=1
+        shared_sheet_pdf, away, [(wall, None)], clips=1, frames_per_clip=1, frame_wh=(160, 120), samples=1
     )
     frame = next(iter(rig))
     assert frame.truth is not None and not frame.truth.patch.any() and frame.condition == "patch"

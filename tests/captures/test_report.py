@@ -310,6 +310,15 @@ def test_sessions_are_compared_with_their_difference(tmp_path: Path, page: Page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390 and (tmp_path / "c.pdf").stat().st_size > 10_000
 
 
+def test_a_comparison_says_which_session_a_rig_made(tmp_path: Path) -> None:
+    folders = [made_up(tmp_path / name, 2) for name in ("rig", "scene", "camera")]
+    for folder, source in zip(folders, ({"virtual": True}, {"virtual": True, "scene": "stand"}, {}), strict=True):
+        record = json.loads((folder / "session.json").read_text())
+        (folder / "session.json").write_text(json.dumps(record | source))
+    text = write_comparison(folders, tmp_path / "c.html").read_text()
+    assert text.count("come from the virtual rig") == text.count("come from the rendered rig") == 1
+
+
 def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
     one = made_up(tmp_path / "one", 2)
     with pytest.raises(InputError, match="at least two runs or sessions"):

@@ -21,17 +21,21 @@ _LIBRARY = "DRJIT_LIBLLVM_PATH"  # where Dr.Jit looks for LLVM
 _LEAST_LLVM = 16  # older ones end the process on processors that they do not know
 _TRIAL = "import mitsuba as mi; mi.set_variant({!r}); mi.render(mi.load_dict(mi.cornell_box()), spp=1).numpy()"
 _TRIAL_S = 120
-_LLVM_FOLDERS = ("/usr/lib", "/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/opt/homebrew/opt/llvm/lib")
+_LLVM_FOLDERS = (
+    "/usr/lib",
+    "/usr/lib64",
+    "/usr/lib/x86_64-linux-gnu",
+    "/usr/lib/aarch64-linux-gnu",
+    "/usr/lib/llvm-*/lib",
+    "/opt/homebrew/opt/llvm/lib",
+)
 
 
 @cache
-def engine(variant: str | None = None) -> ModuleType:
-    """Import Mitsuba and choose a variant, the first that renders a trial picture in a process of its own.
+def engine() -> ModuleType:
+    """Import Mitsuba and choose a variant, the fastest that renders a trial picture in a process of its own.
 
     A variant can end the process that tries it, such as one whose LLVM is older than the processor; so another one does.
-
-    Args:
-        variant: of Mitsuba; None for the fastest spectral one.
 
     Raises:
         UnavailableError: Mitsuba or its denoiser is not installed, or no variant works.
@@ -45,10 +49,9 @@ def engine(variant: str | None = None) -> ModuleType:
         ) from error
     if _LIBRARY not in os.environ and (library := newest_llvm()) is not None:
         os.environ[_LIBRARY] = str(library)
-    candidates = (variant,) if variant else _VARIANTS
-    working = next((name for name in candidates if name in mitsuba.variants() and _works(name)), None)
+    working = next((name for name in _VARIANTS if name in mitsuba.variants() and _works(name)), None)
     if working is None:
-        raise UnavailableError(f"Mitsuba renders with none of {', '.join(candidates)} here")
+        raise UnavailableError(f"Mitsuba renders with none of {', '.join(_VARIANTS)} here")
     mitsuba.set_variant(working)
     mitsuba.set_log_level(mitsuba.LogLevel.Error)
     return mitsuba
@@ -82,7 +85,7 @@ def newest_llvm() -> Path | None:
 
 def _llvm_libraries() -> Iterator[tuple[int, Path]]:
     for folder in _LLVM_FOLDERS:
-        for file in Path(folder).glob("libLLVM*"):
+        for file in Path("/").glob(f"{folder[1:]}/libLLVM*"):
             if version := re.search(r"LLVM(?:\.so\.|-|\.)(\d+)", file.name):
                 yield int(version[1]), file
 

@@ -147,18 +147,19 @@ class SheetScene:
         """Find the pixels that show the patch, (H, W), those that an occluder covers left out."""
         layout, support = self._layout, self._scene.support
         size_wh = self._lens.width, self._lens.height
+        corners = self._seen(bent(layout.patch.corners_mm, layout, support), pose)
         if support.shape == "flat" and pose.rotation[:, 2] @ pose.shift_mm <= 0:
             mask = np.zeros(size_wh[::-1], bool)  # it shows its back
-        elif support.shape == "flat" and layout.cut_shape != "circle":
-            mask = pixels_inside(self._seen(bent(layout.patch.corners_mm, layout, support), pose), size_wh[::-1])
+        elif support.shape == "flat" and layout.cut_shape != "circle" and len(corners) == len(layout.patch.corners_mm):
+            mask = pixels_inside(corners, size_wh[::-1])
         else:
             points = partial(bent, layout=layout, support=support, phase=self._phase)
             mask = bent_patch_mask(
                 layout, lambda at_mm: pose.placed(points(at_mm)), self._projected, size_wh, _NEAREST_MM
             )
-        if "thumb" in self._meshes:
-            outline = cv2.convexHull(self._seen(self._meshes["thumb"].points, pose).astype(np.float32))[:, 0]
-            mask &= ~pixels_inside(outline, mask.shape)
+        thumb = self._seen(self._meshes["thumb"].points, pose) if "thumb" in self._meshes else corners[:0]
+        if len(thumb):
+            mask &= ~pixels_inside(cv2.convexHull(thumb.astype(np.float32))[:, 0], mask.shape)
         return mask
 
     def _seen(self, points: NDArray[np.floating], pose: RigPose) -> NDArray[np.floating]:

@@ -71,7 +71,7 @@ class RenderedRig(FileSource):
         Args:
             pdf: written by ``physpatch print``.
             scene: see :meth:`Scene.read`.
-            backgrounds: photographs, each with its class or None; a room needs none.
+            backgrounds: photographs, each with its class or None; a room takes none.
             clips: number of clips.
             frames_per_clip: number of frames of each sheet in a clip; None for that of the scene's motion.
             seed: for printing, camera, poses, light and noise.
@@ -105,29 +105,31 @@ class RenderedRig(FileSource):
         conditions = held_back_conditions()
         self.printing = printing or conditions[int(rng.integers(len(conditions)))]
         self._sheets = printed_sheets(pdf, self.printing)
-        self._backgrounds = shuffled_backgrounds(backgrounds, seed)
+        self._backgrounds = [] if scene.background == "room" else shuffled_backgrounds(backgrounds, seed)
         self.clips, self.seed, self._cache = clips, seed, cache
         self._samples, self._denoise = samples, denoise
 
     @property
     def scenes(self) -> list[int]:
-        """Return the number of each clip's background; a room is one scene."""
-        return [clip % max(1, len(self._backgrounds)) for clip in range(self.clips)]
+        """Return the number of each clip's photograph; empty in a room, which is as if a camera had filmed there."""
+        return [clip % len(self._backgrounds) for clip in range(self.clips)] if self._backgrounds else []
 
     def __len__(self) -> int:
         return self.clips * self.frames_per_clip * len(self.layouts)
 
     def __iter__(self) -> Iterator[Frame]:
         index, motion = 0, self.scene.motion
-        for clip, number in enumerate(self.scenes):
-            path, label = self._backgrounds[number] if self._backgrounds else (None, None)
+        for clip in range(self.clips):
+            path, label = self._backgrounds[clip % len(self._backgrounds)] if self._backgrounds else (None, None)
             behind = None if path is None else self._recorded(framed_background(path, self.intrinsics))
             for page, layout in enumerate(self.layouts):
                 hand = np.random.default_rng([self.seed, 2, clip])  # the same poses, light and noise for every sheet
                 held = RigPose.in_hand(hand, layout, self.intrinsics)
-                camera = self._camera(clip, self._development(hand), behind)
+                camera = self._camera(clip, self._development(hand))
                 start, poses = motion.start(held), motion.poses(hand, held, self.frames_per_clip)
                 stage = self._stage(page, start, hand)
+                if camera.develops:
+                    camera.look(self._empty_room(page, start, poses[0]) if behind is None else behind)
                 for before, pose in pairwise(begun(poses)):
                     exposure, seed = camera.next_exposure(), int(hand.integers(2**31))
                     shot = stage.shoot(pose, seed, before=before, exposure=exposure)
@@ -149,7 +151,8 @@ class RenderedRig(FileSource):
         lens, layout = self.intrinsics, self.layouts[page]
         behind = self._recorded(np.full((lens.height, lens.width, 3), GREY_WALL, np.float32))
         own = np.random.default_rng([self.seed, 3])  # the same camera for every sheet
-        camera = self._camera(0, self._development(own), behind)
+        camera = self._camera(0, self._development(own))
+        camera.look(behind)
         stage = self._stage(page, RigPose.for_still(own, layout, lens, turn_deg=0, reach=0), own)
         for number in range(count):
             pose = RigPose.for_still(rng, layout, lens, turn_deg=turn_deg, reach=reach)
@@ -162,13 +165,24 @@ class RenderedRig(FileSource):
         camera = self.scene.camera.sensitivities
         return Development.draw(rng, camera, self.scene.spectrum, rng.uniform(*_STRENGTH) / self._power)
 
-    def _camera(self, clip: int, development: Development, behind: NDArray[np.float32] | None) -> ClipCamera:
-        """Return a camera that has looked at the scene for a while before the sheet is held into it."""
+    def _camera(self, clip: int, development: Development) -> ClipCamera:
         effects = self.scene.camera.effects.values()
-        camera = ClipCamera(development, effects, fps=self.fps, rng=np.random.default_rng([self.seed, 4, clip]))
-        if behind is not None:
-            camera.look(behind)
-        return camera
+        return ClipCamera(development, effects, fps=self.fps, rng=np.random.default_rng([self.seed, 4, clip]))
+
+    def _empty_room(self, page: int, start: RigPose, pose: RigPose) -> NDArray[np.float32]:
+        """Render what the camera sees of a room where the sheet is to be in a pose, before it is there."""
+        nothing = np.zeros_like(self._sheets[page])
+        stage = SheetScene(
+            nothing,
+            self.layouts[page],
+            self.scene,
+            self.intrinsics,
+            start,
+            samples=self._samples,
+            denoise=self._denoise,
+            cache=self._cache,
+        )
+        return stage.shoot(pose, self.seed).light
 
     def _stage(self, page: int, pose: RigPose, rng: np.random.Generator) -> SheetScene:
         occluder = self.scene.occluder
@@ -212,7 +226,7 @@ class RenderedRig(FileSource):
         return expose(turned, exposure, before, pose, self.intrinsics.height, 0).light
 
     def _recorded(self, photograph: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return what the pixels record of a photograph (H, W, 3), linear, that the scene's strongest light shines on."""
+        """Return what pixels record of a photograph (H, W, 3), linear, under all lights' power in the strongest's colour."""
         camera, light = self.scene.camera.sensitivities, self.scene.spectrum
         diffuser = white(camera, light)
         to_record = recorded_from_linear(camera, light) * (diffuser / diffuser[1])[:, None]

@@ -7,7 +7,9 @@ from captures.sources.rendered.scene_file import ROOM_HALF_WIDTH_M
 from captures.sources.rendered.surfaces import Spec, diffuse, plastic
 
 _HALF_WIDTH_MM = 1000 * ROOM_HALF_WIDTH_M
-_HALF_HEIGHT_MM, _BEHIND_MM = 900.0, 900.0  # of the room; of the sheet's distance to its wall
+_HALF_HEIGHT_MM, _BEHIND_MM = 900.0, 900.0  # of the room, at least; of the sheet's distance to its wall
+_SEEN_HEIGHT = 0.5  # of half a frame, as a share of the distance: a wall that is farther away is higher
+_BEHIND_CAMERA_MM = _HALF_WIDTH_MM  # so far do side walls and table go on, for a camera that turns
 _TABLE_MM, _CLEAR_MM = 300.0, 30.0  # of the table: below the camera, and at least below the sheet
 _WALL, _LEFT, _RIGHT, _TABLE = 0.45, 0.5, 0.4, 0.3  # reflectances of their paint
 _INDEX, _GLOSSY = 1.5, 0.1
@@ -17,15 +19,17 @@ _CARDBOARD, _BOOK, _BALL = (0.46, 0.32, 0.19), (0.07, 0.2, 0.11), (0.55, 0.06, 0
 def furnished_room(mitsuba: ModuleType, sheet_mm: float, lowest_mm: float) -> dict[str, Any]:
     """Describe three walls, a table, and on it a cardboard box, two books and a glossy ball, by name.
 
+    Walls and table reach beyond what a camera sees from where the sheet has this distance, however it turns to its sides.
+
     Args:
         mitsuba: see ``engine``.
         sheet_mm: distance of the sheet from the camera.
         lowest_mm: how far below the camera its lowest point is.
     """
     table = max(_TABLE_MM, lowest_mm + _CLEAR_MM)
-    half_height = max(_HALF_HEIGHT_MM, table)
     back = sheet_mm + _BEHIND_MM
-    middle = back / 2
+    half_height = max(_HALF_HEIGHT_MM, table, _SEEN_HEIGHT * back)
+    middle, half_depth = (back - _BEHIND_CAMERA_MM) / 2, (back + _BEHIND_CAMERA_MM) / 2
     place = mitsuba.ScalarTransform4f
 
     def wall(at: list[float], axis: list[float], angle_deg: float, half: tuple[float, float], paint: float) -> Spec:
@@ -49,9 +53,9 @@ def furnished_room(mitsuba: ModuleType, sheet_mm: float, lowest_mm: float) -> di
     radius = 62.0
     return {
         "wall": wall([0, 0, back], [0, 1, 0], 180, (_HALF_WIDTH_MM, half_height), _WALL),
-        "left": wall([-_HALF_WIDTH_MM, 0, middle], [0, 1, 0], 90, (middle, half_height), _LEFT),
-        "right": wall([_HALF_WIDTH_MM, 0, middle], [0, 1, 0], -90, (middle, half_height), _RIGHT),
-        "table": wall([0, table, middle], [1, 0, 0], 90, (_HALF_WIDTH_MM, middle), _TABLE),
+        "left": wall([-_HALF_WIDTH_MM, 0, middle], [0, 1, 0], 90, (half_depth, half_height), _LEFT),
+        "right": wall([_HALF_WIDTH_MM, 0, middle], [0, 1, 0], -90, (half_depth, half_height), _RIGHT),
+        "table": wall([0, table, middle], [1, 0, 0], 90, (_HALF_WIDTH_MM, half_depth), _TABLE),
         "box": box((-380, 320), (130, 110, 90), 28, _CARDBOARD, 0),
         "lower book": box((250, 260), (115, 18, 80), -14, _BOOK, 0),
         "upper book": box((262, 268), (100, 14, 70), 9, _CARDBOARD, 36),

@@ -40,12 +40,17 @@ class ClipCamera:
             for stage in Stage
         }
 
+    @property
+    def develops(self) -> bool:
+        """Return whether effects develop its pictures, so that it matters what it looks at before the clip."""
+        return any(self._steps.values())
+
     def look(self, recorded: NDArray[np.floating]) -> None:
         """Let effects see what the camera sees before the clip: the scene (H, W, 3) without the sheet, without noise.
 
         What reacts to frames starts from there; without a look it starts from the first frame.
         """
-        if any(self._steps.values()):
+        if self.develops:
             self.develop(recorded, None)
 
     def next_exposure(self) -> Exposure | None:
