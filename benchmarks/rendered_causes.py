@@ -14,12 +14,16 @@ what the effect costs the patch: the captured rate of the null less that of the 
 replay can measure the sheets in them. Shots are kept in DIR/shots, so that effects after the render cost no rendering of their
 own; cases are kept in DIR, so that a killed run goes on.
 
-Prints one JSON object. "right": where the effect costs 20 points or more, it is named, and nothing else; where it costs less,
-nothing else is named. "right_of_20": the share of the former. "false_alarms": the share of cases, nulls among them, in which
-something is named that was not planted. "unmeasured" counts cases of which no view can be measured, as the effect has cost
-the sheet its markers or its plain border; they count in nothing else. RUN is a targeted patch of a classifier that a camera can
-harm: with fine cells, trained for a print's colours and as bright as this camera shows paper, so that the null loses next to
-nothing to them, but for no blur, noise or casts, and no longer than it takes to succeed in two thirds of the held-out views:
+Prints one JSON object. "right_of_20": of the cases in which the effect costs 20 points or more, the share in which it is named,
+and nothing else; "right": of all cases with an effect, those among them in which nothing else is named. "false_alarms": the
+share of cases, nulls among them, in which something is named that was not planted. As cases beside one null have much in
+common with each other, "draws" counts a null and what belongs to it once: those with a case that costs as much, and whether
+all these are right, and those in which nothing is a false alarm. "unmeasured" counts cases of which no view can be measured,
+as the effect has cost the sheet its markers or its plain border; they count in nothing else.
+
+RUN is a targeted patch of a classifier that a camera can harm: with fine cells, trained for a print's colours and as bright as
+this camera shows paper, so that the null loses next to nothing to them, but for no blur, noise or casts, and no longer than it
+takes to succeed in two thirds of the held-out views:
 
     physpatch train --model efficientnet_lite0 --data DATA --target "French horn" --grid 40x40 --steps 320
         --range rotation_deg=-12:12 --range tilt_deg=-12:12 --range scale=0.6:1.15 --range blur_px=0:0
@@ -30,7 +34,7 @@ nothing to them, but for no blur, noise or casts, and no longer than it takes to
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -175,11 +179,16 @@ def summary(every_case: list[dict[str, Any]]) -> dict[str, Any]:
     cases = [case for case in every_case if "unmeasured" not in case]
     planted = [case for case in cases if case["planted"] != _NULL]
     nulls = [case for case in cases if case["planted"] == _NULL]
+    costly = [case for case in planted if case["cost"] >= _COSTLY]
     return {
+        "right_of_20": shares_of(costly, "right"),
         "right": shares_of(planted, "right"),
-        "right_of_20": shares_of([case for case in planted if case["cost"] >= _COSTLY], "right"),
         "false_alarms": shares_of(cases, "false_alarm"),
         "false_alarms_of_nulls": shares_of(nulls, "false_alarm"),
+        "draws": {
+            "right_of_20": _by_draw(costly, "right", all),
+            "false_alarms": _by_draw(cases, "false_alarm", any),
+        },
         "unmeasured": len(every_case) - len(cases),
         "by_effect": {
             effect: {
@@ -193,6 +202,14 @@ def summary(every_case: list[dict[str, Any]]) -> dict[str, Any]:
         },
         "cases": every_case,
     }
+
+
+def _by_draw(cases: list[dict[str, Any]], key: str, joined: Callable[[Iterable[bool]], bool]) -> dict[str, Any]:
+    """Return the share of the draws of which all, or any, cases are so; cases of a draw have its seed in common."""
+    draws: dict[int, list[bool]] = {}
+    for case in cases:
+        draws.setdefault(case["seed"], []).append(case[key])
+    return shares_of([{key: joined(values)} for values in draws.values()], key)
 
 
 def main() -> None:

@@ -172,7 +172,8 @@ def test_a_rendered_case_that_cannot_be_measured_is_listed_and_counts_in_nothing
     def case(self: RenderedBench, cause: str, number: int) -> dict[str, object]:
         if (cause, number) in {("tone", 1), ("nothing", 2)}:
             raise UnmeasurableError(refused)
-        return rendered_case(cause, "coloured" if cause == "tone" else "none", 0.2 if cause == "tone" else 0.89)
+        answer = rendered_case(cause, "coloured" if cause == "tone" else "none", 0.2 if cause == "tone" else 0.89)
+        return answer | {"seed": self._draw(cause, number)[1]}
 
     monkeypatch.setattr(RenderedBench, "case", case)
     cases = [case for null in (0, 1, 2) for case in bench.judged(null, ["tone"], cases=4)]
@@ -181,6 +182,8 @@ def test_a_rendered_case_that_cannot_be_measured_is_listed_and_counts_in_nothing
     printed = rendered_summary(cases)
     assert printed["unmeasured"] == 2  # beside a null that cannot be measured, nothing is planted
     assert (printed["right"]["rate"], printed["right"]["n"]) == (1.0, 2)
+    draws = printed["draws"]
+    assert draws["right_of_20"]["n"] == 1 and draws["false_alarms"]["n"] == 2  # the third null cannot be measured
     assert printed["by_effect"]["tone"]["cases"] == 2
     assert printed["cases"][4]["unmeasured"] == printed["cases"][5]["unmeasured"] == refused
 
