@@ -41,6 +41,8 @@ def leaderboard() -> tuple[BenchTable, ...]:
                     "pgd",
                     "pgd:logit",
                     "ensemble",
+                    "pgd:cross-entropy:ghost",
+                    "pgd:cross-entropy:structure",
                     "pgd:logit:feature-mixup",
                     "pgd:logit:block-shuffle",
                     "pgd:logit:structure",
@@ -60,13 +62,29 @@ def leaderboard() -> tuple[BenchTable, ...]:
             "queries",
             "Without gradients",
             BenchPlan(
+                techniques=("evolution", "two-colours", "black-box"),
+                models=networks[:1],
+                marks=8,
+                base=base.changed(queries=20_000),
+                **shared,
+            ),
+        ),
+        BenchTable(
+            "queries-from-patch",
+            "Without gradients, from another network's patch",
+            BenchPlan(
+                # Larger steps lose such a patch in their noise.
                 techniques=(
-                    *("evolution", "two-colours", "black-box", "evolution:answer"),
-                    *(f"pgd:logit@{networks[1]}", f"pgd@{networks[1]}+{networks[2]}"),
+                    *("evolution:logit=0.0006", "evolution:answer=0.0006"),
+                    *(
+                        f"pgd@{networks[1]}=0.03",
+                        f"pgd:logit@{networks[1]}=0.03",
+                        f"pgd@{networks[1]}+{networks[2]}=0.03",
+                    ),
                 ),
                 models=networks[:1],
-                starts=("none", networks[1]),
-                start_way="pgd:logit",
+                starts=networks[1:2],
+                start_settings={"steps": 800, "batch": 8, "start": ("dark",)},
                 marks=8,
                 base=base.changed(queries=20_000),
                 **shared,
@@ -103,11 +121,12 @@ def chosen_tables(names: Sequence[str], changes: Mapping[str, Any]) -> tuple[Ben
     axes = {field.name for field in fields(BenchPlan)}
     of_plan = {name: value for name, value in changes.items() if name in axes}
     of_base = {name: value for name, value in changes.items() if name not in axes}
-    return tuple(
-        replace(table, plan=replace(table.plan, base=table.plan.base.changed(**of_base), **of_plan))
-        for table in every
-        if not names or table.name in names
-    )
+
+    def changed(plan: BenchPlan) -> BenchPlan:
+        own = {name: value for name, value in plan.start_settings.items() if name not in of_base}
+        return replace(plan, base=plan.base.changed(**of_base), start_settings=own, **of_plan)
+
+    return tuple(replace(table, plan=changed(table.plan)) for table in every if not names or table.name in names)
 
 
 def run_leaderboard(

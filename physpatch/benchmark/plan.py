@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any
@@ -22,34 +22,44 @@ _AXES = ("techniques", "models", "grids", "areas", "targets", "defences", "start
 
 @dataclass(frozen=True)
 class Way:
-    """A way of training, ``TECHNIQUE[:OBJECTIVE[:TRANSFER+…]][@MODEL[+MODEL…]]``, such as ``pgd:logit:feature-mixup+ghost``.
+    """A way of training, ``TECHNIQUE[:OBJECTIVE[:TRANSFER+…]][@MODEL[+MODEL…]][=RATE]``, as ``pgd:logit:feature-mixup+ghost``.
 
     Attributes:
         technique: its name.
         objective: the name of the loss; empty for that of the bench.
         transfer: names of the transfer methods.
         imitate: the networks that learn to answer like the one attacked.
+        learning_rate: the step size; None for that of the bench.
     """
 
     technique: str
     objective: str = ""
     transfer: tuple[str, ...] = ()
     imitate: tuple[str, ...] = ()
+    learning_rate: float | None = None
 
     @classmethod
     def parse(cls, text: str) -> "Way":
         """Read a way of training.
 
         Raises:
-            InputError: an unknown technique, objective or transfer method, or too many parts.
+            InputError: an unknown technique, objective or transfer method, too many parts, or a rate that is no number.
         """
-        trained, _, imitate = text.partition("@")
+        named, _, rate = text.partition("=")
+        trained, _, imitate = named.partition("@")
         technique, objective, transfer, *more = *trained.split(":"), "", ""
         if any(more):
             raise InputError(
-                f"{text!r} is no way of training; expected TECHNIQUE[:OBJECTIVE[:TRANSFER+TRANSFER…]][@MODEL[+MODEL…]]"
+                f"{text!r} is no way of training; expected "
+                "TECHNIQUE[:OBJECTIVE[:TRANSFER+TRANSFER…]][@MODEL[+MODEL…]][=RATE]"
             )
-        way = cls(technique, objective, _names(transfer), _names(imitate))
+        try:
+            learning_rate = float(rate) if "=" in text else None
+        except ValueError:
+            raise InputError(
+                f"the learning rate of {text!r} is no number; expected one, such as {named}=0.03"
+            ) from None
+        way = cls(technique, objective, _names(transfer), _names(imitate), learning_rate)
         TECHNIQUES.find(way.technique)
         if objective:
             OBJECTIVES.find(objective)
@@ -64,6 +74,8 @@ class Way:
             changes["objective"] = self.objective
         if self.transfer:
             changes["transfer"] = self.transfer
+        if self.learning_rate is not None:
+            changes["learning_rate"] = self.learning_rate
         if self.imitate:
             changes["imitate"] = self.imitate
         elif not self.gradient_free:
@@ -98,6 +110,7 @@ class BenchPlan:
             all of them, any other behind the one that was known.
         starts: what a training begins with: ``none`` for random cells, or a network on which a patch is trained first.
         start_way: the way of training that patch.
+        start_settings: of that training, where they differ from the base's, by their short names.
         leave_one_out: train on all models but one, and measure on that one, too.
         marks: how often a patch is measured on the way, on the network that it is trained on.
         heat: measure Grad-CAM as well, which takes as long as the rest of a measurement.
@@ -114,6 +127,7 @@ class BenchPlan:
     defences: tuple[str, ...] = (UNDEFENDED,)
     starts: tuple[str, ...] = (RANDOM_START,)
     start_way: str = OptimisationConfig.technique
+    start_settings: Mapping[str, Any] = field(default_factory=dict)
     leave_one_out: bool = False
     marks: int = 0
     heat: bool = True
@@ -196,7 +210,9 @@ class BenchPlan:
     def _start(self, model: str, grid: str, area: float, target: str) -> "BenchCell | None":
         if model == RANDOM_START:
             return None
-        config = self.base.changed(model=model, ensemble=(), area=area, target=target, defences=())
+        config = self.base.changed(
+            model=model, ensemble=(), area=area, target=target, defences=(), queries=None, **self.start_settings
+        )
         return BenchCell(
             Way.parse(self.start_way).applied(config), grid, (model,), technique=self.start_way, heat=False
         )

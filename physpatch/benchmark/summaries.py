@@ -178,8 +178,9 @@ def _way_by(key: str, counted: str, marked: Sequence[BenchRow]) -> Summary:
     return Summary(
         key,
         f"The way to success, by {counted}",
-        f"{_SUCCESS} On the network that the patch is trained on, on photographs held out. Every picture that a network is "
-        "shown is one query; a patch of another network that a training begins with is not counted.",
+        f"{_SUCCESS} On the network that the patch is trained on, on photographs held out. Every picture that a step shows a "
+        "network is one query; what chooses the photographs and the target, and a patch of another network that a training "
+        "begins with, are not counted.",
         tuple(lines),
         columns,
         (counted, tuple(places[name] for name in columns)),

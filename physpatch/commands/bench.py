@@ -28,7 +28,7 @@ from physpatch.records.patch_file import check_grid_name
 from physpatch.transforms import DEFAULT_PRESET, PRESETS
 
 _LEADERBOARD = "leaderboard"
-TABLES = ("transfer", "queries", "defences")
+TABLES = ("transfer", "queries", "queries-from-patch", "defences")
 _AXES = ("techniques", "models", "grids", "areas", "targets", "defences", "starts")
 _GROUPS = {
     "What to compare": (*_AXES, "leave_one_out", "seeds", "full"),
@@ -47,9 +47,10 @@ _GROUPS = {
     multiple=True,
     type=TextType("technique", suggest=lambda: (*declared("techniques"), "list")),
     default=(DEFAULT.optimisation.technique,),
-    metavar="NAME[:OBJECTIVE[:TRANSFER+…]][@MODEL]|list",
-    help="How the cells are optimised, with an objective and methods of transfer if any, such as pgd:logit:ghost, or with a "
-    "network that imitates the one attacked, such as pgd@efficientnet_lite1, or several; list shows all techniques.",
+    metavar="NAME[:OBJECTIVE[:TRANSFER+…]][@MODEL][=RATE]|list",
+    help="How the cells are optimised, with an objective and methods of transfer if any, such as pgd:logit:ghost, with a "
+    "network that imitates the one attacked, such as pgd@efficientnet_lite1, or several, and with a learning rate of its own, "
+    "such as pgd=0.03; list shows all techniques.",
 )
 @click.option("--model", "models", multiple=True, default=("efficientnet_lite0",), show_default=True, metavar="NAME")
 @config_option(

@@ -50,16 +50,20 @@ TABLE_WORDS = {
         *(word for name in NETWORKS for word in ("--model", name)),
     ],
     "queries": [
-        *("--technique", "two-colours", "--technique", f"pgd@{NETWORKS[1]}", "--model", NETWORKS[0], "--grid", "2x2"),
-        *("--start", "none", "--start", NETWORKS[1], "--queries", "500", "--marks", "3"),
+        *("--technique", "black-box", "--technique", "black-box=0.3", "--model", NETWORKS[0], "--grid", "2x2"),
+        *("--queries", "96", "--marks", "3"),
+    ],
+    "queries-from-patch": [
+        *("--technique", "black-box", "--technique", f"pgd@{NETWORKS[1]}=0.03", "--model", NETWORKS[0]),
+        *("--start", "none", "--start", NETWORKS[1], "--queries", "96", "--marks", "3", "--grid", "2x2"),
     ],
     "defences": [
         *("--model", NETWORKS[0], "--grid", "2x2", "--grid", "3x3"),
         *("--defence", "none", "--defence", "jpeg", "--defence", "median"),
     ],
 }
-CELLS = {"transfer": 2 * 3 * 2, "queries": 2 * 2 * 2, "defences": 3 * 2 * 2}
-STARTS = {"queries": 2}  # patches of another network, one of each seed
+CELLS = {"transfer": 2 * 3 * 2, "queries": 2 * 2, "queries-from-patch": 2 * 2 * 2, "defences": 3 * 2 * 2}
+STARTS = {"queries-from-patch": 2}  # patches of another network, one of each seed
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -98,7 +102,7 @@ def test_one_command_makes_a_table_and_goes_on_after_an_interruption(
     assert len(rows) == CELLS[table]
     for row in rows:
         assert_follows_schema(row, "bench-row")
-    {"transfer": check_transfer, "queries": check_queries, "defences": check_defences}[table](summary, rows)
+    CHECKS[table](summary, rows)
     again = command(*words)
     assert again.code == 0 and len(trained) == total
 
@@ -116,11 +120,21 @@ def check_transfer(summary: dict, rows: list[dict]) -> None:
 
 
 def check_queries(summary: dict, rows: list[dict]) -> None:
+    assert {line["technique"] for line in summary["lines"]} == {"black-box", "black-box=0.3"}
+    check_marks(rows)
+
+
+def check_queries_from_patch(summary: dict, rows: list[dict]) -> None:
     starts = {(line["technique"], line["start"]) for line in summary["lines"]}
-    assert starts == {(t, s) for t in ("two-colours", "pgd@nets:two") for s in ("random cells", "a patch of nets:two")}
+    ways = ("black-box", "pgd@nets:two=0.03")
+    assert starts == {(way, start) for way in ways for start in ("random cells", "a patch of nets:two")}
+    check_marks(rows)
+
+
+def check_marks(rows: list[dict]) -> None:
     for row in rows:
         queries = [mark["queries"] for mark in row["marks"]]
-        assert queries == sorted(queries) and len(queries) == 3 and 400 < queries[-1] <= 500
+        assert queries == sorted(queries) and len(queries) == 3 and queries[-1] == 96
         assert row["marks"][-1]["measured"] == row["measured"]["nets:one"]
         assert all(mark["gradient_evaluations"] == 0 for mark in row["marks"])
 
@@ -133,6 +147,14 @@ def check_defences(summary: dict, rows: list[dict]) -> None:
     for row in rows:
         behind = {name.partition("+")[2] for name in row["measured"] if "+" in name}
         assert behind == ({"jpeg", "median"} if row["defence"] == "none" else {row["defence"]})
+
+
+CHECKS = {
+    "transfer": check_transfer,
+    "queries": check_queries,
+    "queries-from-patch": check_queries_from_patch,
+    "defences": check_defences,
+}
 
 
 def test_each_summary_of_a_table_has_a_plot_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,11 +176,12 @@ def test_the_tables_are_what_the_help_says_and_make_sense() -> None:
     cells = [cell for table in tables for cell in table.plan.cells()]
     assert len({cell.name for cell in cells}) == len(cells)
     assert all(table.plan.seeds >= 3 for table in tables)
-    transfer, queries, defences = (table.plan for table in tables)
+    transfer, queries, from_patch, defences = (table.plan for table in tables)
     assert transfer.grids == ("10x10", "20x20", "32x32")
     assert {len(cell.measured_on) for cell in transfer.cells()} == {3}
-    assert {cell.config.optimisation.queries for cell in queries.cells()} == {20_000}
-    assert {cell.start is None for cell in queries.cells()} == {True, False}
+    for plan, begins in ((queries, {False}), (from_patch, {True})):
+        assert {cell.config.optimisation.queries for cell in plan.cells()} == {20_000}
+        assert {cell.start is not None for cell in plan.cells()} == begins
     assert {cell.defence for cell in defences.cells()} == set(defences.defences) > {"none"}
 
 
@@ -166,7 +189,13 @@ def test_options_change_every_table_or_those_that_are_asked_for() -> None:
     (one,) = chosen_tables(("defences",), {"steps": 3, "grids": ("4x4",), "limit": 8})
     assert {cell.grid for cell in one.plan.cells()} == {"4x4"}
     assert {(c.config.optimisation.steps, c.config.data.limit) for c in one.plan.cells()} == {(3, 8)}
-    assert [table.plan.seeds for table in chosen_tables((), {"seeds": 1})] == [1, 1, 1]
+    assert [table.plan.seeds for table in chosen_tables((), {"seeds": 1})] == [1, 1, 1, 1]
+    (longer,), (short,) = (chosen_tables(("queries-from-patch",), changes) for changes in ({}, {"steps": 3}))
+    for table, steps in ((longer, 800), (short, 3)):
+        starts = [cell.start.config.optimisation for cell in table.plan.cells() if cell.start is not None]
+        assert {(start.steps, start.batch, start.start, start.queries) for start in starts} == {
+            (steps, 8, ("dark",), None)
+        }
     with pytest.raises(InputError, match=r"unknown table .defenses.*defences"):
         chosen_tables(("defenses",), {})
 
@@ -182,6 +211,8 @@ def test_a_table_without_the_leaderboard_is_refused(command) -> None:
         ({"techniques": ("pgd:logt",)}, "unknown objective 'logt'"),
         ({"techniques": ("pgd:logit:gost",)}, "unknown transfer method 'gost'"),
         ({"techniques": ("pgd:logit:ghost:3",)}, "no way of training"),
+        ({"techniques": ("pgd=fast",)}, "learning rate of 'pgd=fast' is no number"),
+        ({"techniques": ("pgd=-1",)}, "learning rate must be positive"),
         ({"defences": ("jpg",)}, "unknown defence 'jpg'"),
         ({"leave_one_out": True}, "needs several models"),
         ({"techniques": ("ensemble",), "models": ("a", "b"), "leave_one_out": True}, "there is one"),
@@ -213,6 +244,9 @@ def test_a_way_of_training_is_a_technique_an_objective_and_methods() -> None:
     imitating = Way.parse("pgd:logit@timm:vit").applied(TrainConfig.of(queries=100))
     assert (imitating.optimisation.imitate, imitating.optimisation.queries) == (("timm:vit",), 100)
     assert Way.parse("pgd@nets:one+nets:two").imitate == ("nets:one", "nets:two")
+    slow = Way.parse("pgd:logit@nets:one=0.03").applied(TrainConfig()).optimisation
+    assert (slow.learning_rate, slow.imitate) == (0.03, ("nets:one",))
+    assert Way.parse("pgd").applied(TrainConfig.of(learning_rate=0.1)).optimisation.learning_rate == 0.1
     assert imitating.objective.loss == "logit"
 
 
