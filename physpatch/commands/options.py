@@ -181,8 +181,8 @@ _SETTINGS: dict[str, dict[str, Any]] = {
         "vanish leaves a hidden object no box of any class, dpatch and t-sea are published ones for detectors.",
     },
     "worst": {
-        "help": "Share of each batch, with the highest losses, that is minimised (CVaR), so that no printing condition or view "
-        "is given up; 1 is the mean.",
+        "help": "Share of each batch, with the highest losses, whose mean is minimised instead of that of all views (CVaR); 1 "
+        "is all.",
     },
     "nps": {"help": "Weight of the penalty on non-printable colours."},
     "tv": {"help": "Weight of the penalty on total variation over the cells."},
