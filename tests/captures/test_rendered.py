@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import drjit as dr
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -22,11 +23,11 @@ from captures.sources.rendered.camera.effects.mosaic import Mosaic
 from captures.sources.rendered.engine import engine, newest_llvm
 from captures.sources.rendered.mitsuba_scene import SheetScene
 from captures.sources.rendered.rendered_rig import RenderedRig
-from captures.sources.rendered.scene_file import Light, Scene, Support
+from captures.sources.rendered.scene_file import Light, Paper, Scene, Support
 from captures.sources.rendered.shapes.thumb import thumb_mesh
 from captures.sources.rendered.shots import ShotCache
 from captures.sources.rendered.spectra import linear_from_recorded, recorded_from_linear, white
-from captures.sources.rendered.surfaces import bent
+from captures.sources.rendered.surfaces import bent, plastic
 from printouts import print_sheets
 
 CAMERA = "Nikon 5100 (NPL)"
@@ -362,6 +363,28 @@ def test_the_denoiser_leaves_less_noise_and_the_cells_their_colours(shared_sheet
     assert off[1] < 0.7 * off[0], off
     np.testing.assert_allclose(denoised.mean(axis=0), truth.mean(axis=0), rtol=0.02)
     np.testing.assert_array_equal(seen(denoise=True), denoised)
+
+
+@pytest.mark.parametrize(("roughness", "measured"), [(0.05, 65), (0.1, 38), (0.3, 6)])
+def test_paper_shines_as_measured_gloss_says(roughness: float, measured: float) -> None:
+    """ISO 8254-1: light at 75 degrees within 5.7 of the mirror's direction, beside a glass of index 1.54, which has 100."""
+    mi, count, half = engine(), 200, np.radians(5.7)
+    away = np.radians(75)
+    mirrored = np.array([-np.sin(away), 0, np.cos(away)])
+    aside = np.array([0.0, 1.0, 0.0])
+    apart, around = np.meshgrid((np.arange(count) + 0.5) / count * half, (np.arange(count) + 0.5) / count * 2 * np.pi)
+    across = np.cos(around)[..., None] * aside + np.sin(around)[..., None] * np.cross(mirrored, aside)
+    seen = np.cos(apart)[..., None] * mirrored + np.sin(apart)[..., None] * across
+    angle = np.sin(apart) * half / count * 2 * np.pi / count
+    hit = dr.zeros(mi.SurfaceInteraction3f, angle.size)
+    hit.wi, hit.wavelengths = mi.Vector3f(float(np.sin(away)), 0.0, float(np.cos(away))), 550.0
+    paper = mi.load_dict(plastic({"type": "spectrum", "value": 0.85}, Paper().index, roughness))
+    reflected = np.array(paper.eval(mi.BSDFContext(), hit, mi.Vector3f(seen.reshape(-1, 3).T.astype(np.float32))))[0]
+    refracted = np.sqrt(1 - (np.sin(away) / 1.54) ** 2)
+    across_plane = (np.cos(away) - 1.54 * refracted) / (np.cos(away) + 1.54 * refracted)
+    in_plane = (1.54 * np.cos(away) - refracted) / (1.54 * np.cos(away) + refracted)
+    glass = (across_plane**2 + in_plane**2) / 2
+    assert 100 * (reflected * angle.ravel()).sum() / glass == pytest.approx(measured, rel=0.05)
 
 
 def test_patch_and_controls_are_held_alike(shared_sheet_pdf: Path, wall: Path) -> None:
