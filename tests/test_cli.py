@@ -1,5 +1,6 @@
 """The door: the whole loop with real weights, every command's help, and one clear line for every bad input."""
 
+import csv
 import io
 import json
 import os
@@ -600,6 +601,43 @@ def test_live_in_a_rendered_scene(demo: Path, command, monkeypatch, tmp_path: Pa
     command(*rendered, "--scene", "mugg").assert_refused("unknown scene 'mugg'", "mug")
     command("live", "--source", "virtual", "--scene", "mug").assert_refused("--scene mug is for --source rendered")
     command(*rendered, "--light", "sky").assert_refused("--light sky is a name for a camera's light", "--scene")
+
+
+def test_a_video_of_a_walk_up_to_a_sheet_has_its_way_in_the_report(
+    demo: Path, command, monkeypatch, tmp_path: Path
+) -> None:
+    """From a file as a camera would write it; distances are measured by the markers."""
+    monkeypatch.chdir(tmp_path)
+    wall = tmp_path / "wall.png"
+    cv2.imwrite(str(wall), np.full((480, 640, 3), 128, np.uint8))
+    rig = VirtualRig(demo / "demo/sheet.pdf", [(wall, None)], clips=1, seed=3)
+    walked_m, rng = np.linspace(0.7, 0.35, 8), np.random.default_rng(0)
+    lens = rig.intrinsics
+    writer = cv2.VideoWriter("walk.mp4", cv2.VideoWriter.fourcc(*"mp4v"), 10, (lens.width, lens.height))
+    for distance_m in walked_m:
+        frame = rig.render(0, RigPose(float(distance_m), 0.0, 0.0, 5.0, -3.0, 2.0), rig.background(wall), rng)
+        writer.write(frame[..., ::-1])
+    writer.release()
+    words = (
+        "live",
+        demo / "demo/run",
+        "--sheet",
+        demo / "demo/sheet.pdf",
+        "--source",
+        "walk.mp4",
+        "--condition",
+        "patch",
+    )
+    hfov_deg = np.degrees(2 * np.arctan(lens.width / (2 * lens.fx)))
+    done = command(*words, "--hfov", f"{hfov_deg:.3f}", "--headless", "--no-cam", "--out", "session")
+    assert done.code == 0, done.err
+    measured_m = [row.distance_m for row in read_rows(Path("session"))]
+    assert len(measured_m) == 8 and None not in measured_m
+    np.testing.assert_allclose(np.array(measured_m, float), walked_m, rtol=0.06)  # through a lossy video
+    assert command("report", "session", "--no-replay").code == 0
+    with Path("session/sequences.csv").open() as file:
+        ways = [row for row in csv.DictReader(file) if (row["condition"], row["measure"]) == ("patch", "target")]
+    assert len(ways) == 1 and float(ways[0]["farthest_m"]) == pytest.approx(0.7, rel=0.06)
 
 
 def test_no_camera_is_one_line_within_five_seconds_of_trying(tmp_path: Path, command, monkeypatch) -> None:
