@@ -637,7 +637,8 @@ def test_a_video_of_a_walk_up_to_a_sheet_has_its_way_in_the_report(
     assert command("report", "session", "--no-replay").code == 0
     with Path("session/sequences.csv").open() as file:
         ways = [row for row in csv.DictReader(file) if (row["condition"], row["measure"]) == ("patch", "target")]
-    assert len(ways) == 1 and float(ways[0]["farthest_m"]) == pytest.approx(0.7, rel=0.06)
+    assert len(ways) == 1 and ways[0]["measured"] == "8"
+    assert [float(ways[0][end]) for end in ("from_m", "to_m")] == pytest.approx([0.35, 0.7], rel=0.06)
 
 
 def test_no_camera_is_one_line_within_five_seconds_of_trying(tmp_path: Path, command, monkeypatch) -> None:
