@@ -59,7 +59,7 @@ def launch(script: Path, processes: int, *arguments: object) -> None:
     environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{HELPERS}", "OMP_NUM_THREADS": "1"}
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     command = [sys.executable, *(launcher if processes > 1 else []), script, *map(str, arguments)]
-    ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
+    ran = subprocess.run(command, cwd=script.parent, env=environment, capture_output=True, text=True, timeout=240)
     assert ran.returncode == 0, ran.stderr[-3000:]
 
 
