@@ -139,10 +139,13 @@ def of_all(rows: list[Row], target: int) -> float | None:
 def digital(
     victim: Victim, photos: list[Photo], patch: Patch, config: TrainConfig, cut: str, seed: int, slices: int = _SLICES
 ) -> list[Row]:
-    """Show the patch in the same photographs in the colours of a screen, at shares as evenly on a logarithmic scale.
+    """Show the patch in the same photographs in the colours of a screen, at shares spread evenly on a logarithmic scale.
 
     Presets draw the side of a patch evenly, and so smaller ones less often than the panel. So the shares are cut into slices,
-    equally wide on that scale, and each photograph is shown once in each. Rows are as those of :func:`filmed`.
+    equally wide on that scale, and each photograph is shown once in each.
+
+    Returns:
+        A row for each view: its ``photograph`` and ``label``, whether it counts, ``right``, and the patch's success, ``hits``.
     """
     photographs = load_photos(photos, victim.preprocessing)
     rows = []
@@ -158,7 +161,7 @@ def digital(
             seed=seed * slices + number,
         ).success
         if success.targeted is None or success.counts_for_target is None:
-            raise ValueError("the patch has no target class")
+            raise AssertionError("the caller has checked that the patch has a target")
         rows += [
             {"photograph": str(photo.path), "label": photo.label, "right": bool(right), "hits": {"patch": float(hit)}}
             for photo, right, hit in zip(photos, success.counts_for_target, success.targeted, strict=True)
@@ -167,24 +170,23 @@ def digital(
 
 
 def retained(on_paper: list[Row], on_screen: list[Row], seed: int) -> tuple[float | None, Interval | None]:
-    """Divide success on paper by success on a screen, with the bootstrap's interval over photographs; None for none of them."""
+    """Divide success on paper by success on a screen, with the bootstrap's interval over photographs; None where undefined."""
     photographs = sorted({row["photograph"] for row in (*on_paper, *on_screen)})
     counts = np.zeros((4, len(photographs)))  # hits and views on paper, hits and views on a screen
     for first, rows in ((0, on_paper), (2, on_screen)):
         for row in rows:
             if row["right"]:
                 counts[first : first + 2, photographs.index(row["photograph"])] += row["hits"]["patch"], 1
-
     chosen = np.random.default_rng(seed).integers(len(photographs), size=(_RESAMPLES, len(photographs)))
-    resampled = counts[:, chosen].sum(axis=-1)
+    # All photographs come first, then each resample.
+    totals = np.column_stack([counts.sum(axis=-1), counts[:, chosen].sum(axis=-1)])
+    hits, views, screen_hits, screen_views = totals
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratio, *drawn = (
-            hits * screen_views / (views * screen_hits)
-            for hits, views, screen_hits, screen_views in (counts.sum(axis=-1), *resampled.T)
-        )
+        ratios = hits * screen_views / (views * screen_hits)
+        low, high = np.quantile(ratios[1:], (0.025, 0.975))
+    ratio = ratios[0]
     if not np.isfinite(ratio):
         return None, None
-    low, high = np.quantile(drawn, (0.025, 0.975))
     return float(ratio), (float(low), float(high)) if np.isfinite([low, high]).all() else None
 
 

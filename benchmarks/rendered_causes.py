@@ -15,11 +15,12 @@ replay can measure the sheets in them. Shots are kept in DIR/shots, so that effe
 own; cases are kept in DIR, so that a killed run goes on.
 
 Prints one JSON object. "right_of_20": of the cases in which the effect costs 20 points or more, the share in which it is named,
-and nothing else; "right": of all cases with an effect, those among them in which nothing else is named. "false_alarms": the
-share of cases, nulls among them, in which something is named that was not planted. As cases beside one null have much in
-common with each other, "draws" counts a null and what belongs to it once: those with a case that costs as much, and whether
-all these are right, and those in which nothing is a false alarm. "unmeasured" counts cases of which no view can be measured,
-as the effect has cost the sheet its markers or its plain border; they count in nothing else.
+or called "not modelled", and nothing else is. "right": of all cases with an effect, the share in which nothing else is named,
+and in which it is, if it costs as much. "false_alarms": the share of cases, nulls among them, in which something is named that
+was not planted. As cases beside one null have much in common, "draws" counts a null and the cases beside it as one: the share
+in which all costly cases are right, of the draws that have one, and the share in which any case is a false alarm. "unmeasured"
+counts cases of which no view can be measured, as the effect has cost the sheet its markers or its plain border; they count in
+nothing else.
 
 RUN is a targeted patch of a classifier that a camera can harm: with fine cells, trained for a print's colours and as bright as
 this camera shows paper, so that the null loses next to nothing to them, but for no blur, noise or casts, and no longer than it
@@ -205,7 +206,7 @@ def summary(every_case: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _by_draw(cases: list[dict[str, Any]], key: str, joined: Callable[[Iterable[bool]], bool]) -> dict[str, Any]:
-    """Return the share of the draws of which all, or any, cases are so; cases of a draw have its seed in common."""
+    """Return the share of draws in which all, or any, of the cases satisfy ``key``; cases of one draw have the same seed."""
     draws: dict[int, list[bool]] = {}
     for case in cases:
         draws.setdefault(case["seed"], []).append(case[key])

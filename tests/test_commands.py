@@ -18,9 +18,8 @@ import numpy as np
 import pytest
 import torch
 from click.shell_completion import BashComplete
-from PIL import ImageCms
 from rich.console import Console
-from support import CommandResult, vivid_patch
+from support import CommandResult, printer_profile, vivid_patch
 
 import cli
 from calibration.colour.colour_space import srgb_to_linear
@@ -369,13 +368,11 @@ def test_a_patch_is_trained_for_real_prints(
     assert command("train", "--condition", "screen", "--cut", "square").code == 0
     config = trained.pop()
     assert config.eot == EotConfig() and config.patch.cut == "square"
-    srgb = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
-    srgb[12:16] = b"prtr"  # a printer that prints all colours of a screen
-    (tmp_path / "mine.icc").write_bytes(srgb)
-    assert command("train", "--icc", tmp_path / "mine.icc").code == 0
+    profile = printer_profile(tmp_path / "mine.icc")
+    assert command("train", "--icc", profile).code == 0
     (printer,) = trained.pop().eot.prints
     assert printer.name == "mine" and np.abs(printer.table - srgb_to_linear(lattice())).max() < 0.03
-    assert command("train", "--icc", tmp_path / "mine.icc", "--condition", "coated").code == 0
+    assert command("train", "--icc", profile, "--condition", "coated").code == 0
     assert len(trained.pop().eot.prints) == 2
     command("train", "--condition", "screen", "--condition", "coated").assert_refused("leave out the other conditions")
     command("train", "--condition", "glossy").assert_refused("unknown printing condition 'glossy'", "coated")
@@ -395,10 +392,8 @@ def test_a_sheet_is_proofed_for_a_press(command: Callable[..., CommandResult], t
     picture = cv2.imread(str(tmp_path / "sheet-ifra-26-newspaper-relative.png"))
     screen, printed = picture[:, : picture.shape[1] // 2], picture[:, picture.shape[1] // 2 :]
     assert np.median(screen) == 255 and 180 < np.median(printed) < 230  # bare newsprint is grey
-    srgb = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
-    srgb[12:16] = b"prtr"
-    (tmp_path / "mine.icc").write_bytes(srgb)
-    done = command("print", tmp_path, "--out", tmp_path / "mine.pdf", "--icc", tmp_path / "mine.icc")
+    profile = printer_profile(tmp_path / "mine.icc")
+    done = command("print", tmp_path, "--out", tmp_path / "mine.pdf", "--icc", profile)
     assert done.code == 0 and "mine" in done.err and "0 of 6 cells" in done.err, done.err
 
 

@@ -1,6 +1,7 @@
 """A section for a model card, in Markdown: what a printed patch does to the model."""
 
 import textwrap
+from pathlib import Path
 
 from calibration.common.text import cleaned, in_markdown
 from captures.results.aggregation import CONTROL
@@ -18,7 +19,8 @@ def model_card(result: ResultRecord) -> str:
     """Write the section: how it was measured, and a row per model."""
     way = _WAYS[result.kind]
     if result.virtual:
-        way = f"in a rendered scene ({in_markdown(result.scene)})" if result.scene else "on a virtual rig"
+        scene = in_markdown(Path(result.scene).stem)  # a public card tells no folders
+        way = f"in a rendered scene ({scene})" if result.scene else "on a virtual rig"
     origin = ", made elsewhere" if result.imported else ""
     aim = f"towards “{in_markdown(result.target)}”" if result.target else "without a target"
     name = cleaned(result.name).replace("`", "'")  # in a code span, where nothing can be escaped

@@ -197,7 +197,7 @@ def result_of_session(session: RecordedSession) -> ResultRecord:
         target=session.target,
         imported=session.run is not None and RunRecord.of(session.run).imported is not None,
         virtual=record.virtual,
-        scene=record.scene or "",
+        scene=record.scene,
         models=[_model_of_session(session, model, hashes.get(model, "")) for model in tally.models],
     )
 

@@ -73,7 +73,7 @@ def leaderboard() -> tuple[BenchTable, ...]:
             "queries-from-patch",
             "Without gradients, from another network's patch",
             BenchPlan(
-                # Larger steps lose such a patch in their noise.
+                # The steps of the results: by evolution's own, larger ones, such a patch is lost in their noise.
                 techniques=(
                     *("evolution:logit=0.0006", "evolution:answer=0.0006"),
                     *(
@@ -123,6 +123,7 @@ def chosen_tables(names: Sequence[str], changes: Mapping[str, Any]) -> tuple[Ben
     of_base = {name: value for name, value in changes.items() if name not in axes}
 
     def changed(plan: BenchPlan) -> BenchPlan:
+        # What is asked for holds for the patch to begin with as well.
         own = {name: value for name, value in plan.start_settings.items() if name not in of_base}
         return replace(plan, base=plan.base.changed(**of_base), start_settings=own, **of_plan)
 

@@ -22,7 +22,7 @@ _AXES = ("techniques", "models", "grids", "areas", "targets", "defences", "start
 
 @dataclass(frozen=True)
 class Way:
-    """A way of training, ``TECHNIQUE[:OBJECTIVE[:TRANSFER+…]][@MODEL[+MODEL…]][=RATE]``, as ``pgd:logit:feature-mixup+ghost``.
+    """A way of training, ``TECHNIQUE[:OBJECTIVE[:TRANSFER+…]][@MODEL[+MODEL…]][=RATE]``, such as ``pgd:logit:ghost``.
 
     Attributes:
         technique: its name.

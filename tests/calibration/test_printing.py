@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import ImageCms
+from support import printer_profile
 
 from calibration.colour.colour_map import ColourMap, print_from_dict
 from calibration.colour.colour_space import srgb_to_linear
@@ -102,17 +103,15 @@ def test_tables_in_files(tmp_path: Path) -> None:
 
 def test_an_icc_profile_of_a_printer_gives_its_colours(tmp_path: Path) -> None:
     """A profile of class prtr whose colours are sRGB's own: what comes out has to be what went in."""
-    srgb = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
-    (tmp_path / "screen.icc").write_bytes(srgb)
-    srgb[12:16] = b"prtr"
-    (tmp_path / "printer.icc").write_bytes(srgb)
+    (tmp_path / "screen.icc").write_bytes(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    printer_profile(tmp_path / "printer.icc")
     condition = PrintingCondition.from_icc(tmp_path / "printer.icc", "relative")
     assert condition.name == "printer"
     assert np.abs(condition.table - srgb_to_linear(lattice())).max() < 0.03  # Lab of eight bits
     assert np.median(condition.shift(COLOURS)) < 1.0
     with pytest.raises(InputError, match="class 'mntr' and space 'RGB'; expected a printer's"):
         PrintingCondition.from_icc(tmp_path / "screen.icc")
-    damaged = bytearray(srgb)
+    damaged = bytearray((tmp_path / "printer.icc").read_bytes())
     damaged[16:20] = b"\xff\xfe\xfd\xfc"  # its colour space
     (tmp_path / "damaged.icc").write_bytes(damaged)
     with pytest.raises(InputError, match="damaged"):

@@ -184,6 +184,10 @@ def test_a_rendered_case_that_cannot_be_measured_is_listed_and_counts_in_nothing
     assert (printed["right"]["rate"], printed["right"]["n"]) == (1.0, 2)
     draws = printed["draws"]
     assert draws["right_of_20"]["n"] == 1 and draws["false_alarms"]["n"] == 2  # the third null cannot be measured
+    assert (draws["right_of_20"]["rate"], draws["false_alarms"]["rate"]) == (1.0, 0.0)
+    wrong = [case | {"right": False, "false_alarm": True} if number == 1 else case for number, case in enumerate(cases)]
+    draws = rendered_summary(wrong)["draws"]  # one of the two cases beside the first null
+    assert (draws["right_of_20"]["rate"], draws["false_alarms"]["rate"]) == (0.0, 0.5)
     assert printed["by_effect"]["tone"]["cases"] == 2
     assert printed["cases"][4]["unmeasured"] == printed["cases"][5]["unmeasured"] == refused
 

@@ -14,7 +14,7 @@ import jsonschema
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
+from PIL import Image, ImageCms
 from torch import nn
 
 from captures.storage import COLUMNS, FrameRow
@@ -141,6 +141,14 @@ def save_squares(folder: Path) -> Path:
             picture[..., label] += 150
             Image.fromarray(picture).save(folder / name / f"{i}.png")
     return folder
+
+
+def printer_profile(path: Path) -> Path:
+    """Write the ICC profile of a printer that prints all colours of a screen: sRGB's, called a printer's."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    profile[12:16] = b"prtr"
+    path.write_bytes(profile)
+    return path
 
 
 def write_huge_png(path: Path, side: int) -> None:

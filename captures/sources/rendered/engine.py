@@ -85,7 +85,7 @@ def newest_llvm() -> Path | None:
 
 def _llvm_libraries() -> Iterator[tuple[int, Path]]:
     for folder in _LLVM_FOLDERS:
-        for file in Path("/").glob(f"{folder[1:]}/libLLVM*"):
+        for file in Path("/").glob(f"{folder.lstrip('/')}/libLLVM*"):  # a pattern from the root on
             if version := re.search(r"LLVM(?:\.so\.|-|\.)(\d+)", file.name):
                 yield int(version[1]), file
 

@@ -157,9 +157,10 @@ class SheetScene:
             mask = bent_patch_mask(
                 layout, lambda at_mm: pose.placed(points(at_mm)), self._projected, size_wh, _NEAREST_MM
             )
-        thumb = self._seen(self._meshes["thumb"].points, pose) if "thumb" in self._meshes else corners[:0]
-        if len(thumb):
-            mask &= ~pixels_inside(cv2.convexHull(thumb.astype(np.float32))[:, 0], mask.shape)
+        if "thumb" in self._meshes:
+            thumb = self._seen(self._meshes["thumb"].points, pose).astype(np.float32)
+            if len(thumb):
+                mask &= ~pixels_inside(cv2.convexHull(thumb)[:, 0], mask.shape)
         return mask
 
     def _seen(self, points: NDArray[np.floating], pose: RigPose) -> NDArray[np.floating]:

@@ -71,7 +71,7 @@ class RenderedRig(FileSource):
         Args:
             pdf: written by ``physpatch print``.
             scene: see :meth:`Scene.read`.
-            backgrounds: photographs, each with its class or None; a room takes none.
+            backgrounds: photographs, each with its class or None; ignored in a room.
             clips: number of clips.
             frames_per_clip: number of frames of each sheet in a clip; None for that of the scene's motion.
             seed: for printing, camera, poses, light and noise.
@@ -111,7 +111,7 @@ class RenderedRig(FileSource):
 
     @property
     def scenes(self) -> list[int]:
-        """Return the number of each clip's photograph; empty in a room, which is as if a camera had filmed there."""
+        """Return the number of each clip's photograph; empty in a room, where all clips share one place, as a camera's do."""
         return [clip % len(self._backgrounds) for clip in range(self.clips)] if self._backgrounds else []
 
     def __len__(self) -> int:
@@ -122,14 +122,17 @@ class RenderedRig(FileSource):
         for clip in range(self.clips):
             path, label = self._backgrounds[clip % len(self._backgrounds)] if self._backgrounds else (None, None)
             behind = None if path is None else self._recorded(framed_background(path, self.intrinsics))
+            without_sheet = behind
             for page, layout in enumerate(self.layouts):
                 hand = np.random.default_rng([self.seed, 2, clip])  # the same poses, light and noise for every sheet
                 held = RigPose.in_hand(hand, layout, self.intrinsics)
                 camera = self._camera(clip, self._development(hand))
                 start, poses = motion.start(held), motion.poses(hand, held, self.frames_per_clip)
                 stage = self._stage(page, start, hand)
-                if camera.develops:
-                    camera.look(self._empty_room(page, start, poses[0]) if behind is None else behind)
+                if camera.has_effects:
+                    if without_sheet is None:
+                        without_sheet = self._empty_room(page, start, poses[0])
+                    camera.look(without_sheet)
                 for before, pose in pairwise(begun(poses)):
                     exposure, seed = camera.next_exposure(), int(hand.integers(2**31))
                     shot = stage.shoot(pose, seed, before=before, exposure=exposure)
@@ -170,33 +173,41 @@ class RenderedRig(FileSource):
         return ClipCamera(development, effects, fps=self.fps, rng=np.random.default_rng([self.seed, 4, clip]))
 
     def _empty_room(self, page: int, start: RigPose, pose: RigPose) -> NDArray[np.float32]:
-        """Render what the camera sees of a room where the sheet is to be in a pose, before it is there."""
-        nothing = np.zeros_like(self._sheets[page])
-        stage = SheetScene(
-            nothing,
-            self.layouts[page],
-            self.scene,
-            self.intrinsics,
-            start,
-            samples=self._samples,
-            denoise=self._denoise,
-            cache=self._cache,
-        )
-        return stage.shoot(pose, self.seed).light
+        """Render what the camera sees of a room before the sheet, which is to have a pose, is put on what holds it."""
+        return self._arranged(np.zeros_like(self._sheets[page]), page, start).shoot(pose, self.seed).light
 
     def _stage(self, page: int, pose: RigPose, rng: np.random.Generator) -> SheetScene:
         occluder = self.scene.occluder
-        return SheetScene(
+        return self._arranged(
             self._sheets[page],
+            page,
+            pose,
+            occluded=0.0 if occluder is None else rng.uniform(*occluder.covers),
+            occluder_deg=rng.uniform(45, 135),  # a hand holds it from below
+            phase=rng.uniform(0, 2 * np.pi),
+        )
+
+    def _arranged(
+        self,
+        sheet: NDArray[np.float32],
+        page: int,
+        pose: RigPose,
+        *,
+        occluded: float = 0.0,
+        occluder_deg: float = 0.0,
+        phase: float = 0.0,
+    ) -> SheetScene:
+        return SheetScene(
+            sheet,
             self.layouts[page],
             self.scene,
             self.intrinsics,
             pose,
             samples=self._samples,
             denoise=self._denoise,
-            occluded=0.0 if occluder is None else rng.uniform(*occluder.covers),
-            occluder_deg=rng.uniform(45, 135),  # a hand holds it from below
-            phase=rng.uniform(0, 2 * np.pi),
+            occluded=occluded,
+            occluder_deg=occluder_deg,
+            phase=phase,
             cache=self._cache,
         )
 

@@ -41,8 +41,8 @@ class ClipCamera:
         }
 
     @property
-    def develops(self) -> bool:
-        """Return whether effects develop its pictures, so that it matters what it looks at before the clip."""
+    def has_effects(self) -> bool:
+        """Return whether effects develop its pictures, some of which remember what it looked at before the clip."""
         return any(self._steps.values())
 
     def look(self, recorded: NDArray[np.floating]) -> None:
@@ -50,7 +50,7 @@ class ClipCamera:
 
         What reacts to frames starts from there; without a look it starts from the first frame.
         """
-        if self.develops:
+        if self.has_effects:
             self.develop(recorded, None)
 
     def next_exposure(self) -> Exposure | None:
