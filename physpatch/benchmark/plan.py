@@ -211,7 +211,7 @@ class BenchPlan:
         if model == RANDOM_START:
             return None
         config = self.base.changed(
-            model=model, ensemble=(), area=area, target=target, defences=(), queries=None, **self.start_settings
+            model=model, ensemble=(), area=area, target=target, defences=(), **self.start_settings
         )
         return BenchCell(
             Way.parse(self.start_way).applied(config), grid, (model,), technique=self.start_way, heat=False

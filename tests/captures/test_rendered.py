@@ -467,7 +467,15 @@ def test_the_engine_is_a_spectral_one() -> None:
     assert engine().variant().endswith("spectral") and engine() is engine()
 
 
-@pytest.mark.parametrize("works", [("llvm_ad_spectral", "scalar_spectral"), ("scalar_spectral",), ()])
+@pytest.mark.parametrize(
+    "works",
+    [
+        ("cuda_ad_spectral", "llvm_ad_spectral", "scalar_spectral"),
+        ("llvm_ad_spectral", "scalar_spectral"),
+        ("scalar_spectral",),
+        (),
+    ],
+)
 def test_the_fastest_variant_that_works_is_chosen(works: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     chosen: list[str] = []
     monkeypatch.setattr(engine(), "set_variant", chosen.append)

@@ -8,9 +8,7 @@ from captures.sources.rendered.surfaces import Spec, diffuse, plastic
 
 _HALF_WIDTH_MM = 1000 * ROOM_HALF_WIDTH_M
 _HALF_HEIGHT_MM, _BEHIND_MM = 900.0, 900.0  # of the room, at least; of the sheet's distance to its wall
-_SEEN_HEIGHT = (
-    0.5  # of a wall, to either side, as a share of its distance: half a frame of 4:3 and 60 degrees shows 0.43
-)
+_SEEN_HEIGHT = 0.5  # of half a wall, as a share of its distance: half a frame of 4:3 and 60 degrees shows 0.43
 _BEHIND_CAMERA_MM = _HALF_WIDTH_MM  # so far do side walls and table go on, for a camera that turns
 _TABLE_MM, _CLEAR_MM = 300.0, 30.0  # of the table: below the camera, and at least below the sheet
 _WALL, _LEFT, _RIGHT, _TABLE = 0.45, 0.5, 0.4, 0.3  # reflectances of their paint
