@@ -35,14 +35,13 @@ from captures.sources.virtual_rig import RigTruth, VirtualRig
 from physpatch import EotConfig, Patch, TrainConfig, Victim, evaluate_patch
 from physpatch.data.photographs import Photo, limited, load_photos
 from physpatch.records.patch_file import CONTROLS
-from physpatch.stats.intervals import Interval, Rate, clip_rate
+from physpatch.stats.intervals import Interval, Rate, clip_rate, percentile_bootstrap
 from printouts.sheet_pdf import print_sheets
 
 _SHARES = (0.05, 0.20)
 _SHARE_BINS = (0.05, 0.08, 0.125, 0.20)
 _CAMERAS = 4  # of which every other renders as phones do
 _SLICES = 4  # of the shares, equally wide on a logarithmic scale: in each, a digital view of every photograph
-_RESAMPLES = 4000
 
 
 class PanelRig(VirtualRig):
@@ -172,22 +171,17 @@ def digital(
 def retained(on_paper: list[Row], on_screen: list[Row], seed: int) -> tuple[float | None, Interval | None]:
     """Divide success on paper by success on a screen, with the bootstrap's interval over photographs; None where undefined."""
     photographs = sorted({row["photograph"] for row in (*on_paper, *on_screen)})
-    counts = np.zeros((4, len(photographs)))  # hits and views on paper, hits and views on a screen
+    counts = np.zeros((len(photographs), 4))  # hits and views on paper, hits and views on a screen
     for first, rows in ((0, on_paper), (2, on_screen)):
         for row in rows:
             if row["right"]:
-                counts[first : first + 2, photographs.index(row["photograph"])] += row["hits"]["patch"], 1
-    chosen = np.random.default_rng(seed).integers(len(photographs), size=(_RESAMPLES, len(photographs)))
-    # All photographs come first, then each resample.
-    totals = np.column_stack([counts.sum(axis=-1), counts[:, chosen].sum(axis=-1)])
-    hits, views, screen_hits, screen_views = totals
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = hits * screen_views / (views * screen_hits)
-        low, high = np.quantile(ratios[1:], (0.025, 0.975))
-    ratio = ratios[0]
-    if not np.isfinite(ratio):
-        return None, None
-    return float(ratio), (float(low), float(high)) if np.isfinite([low, high]).all() else None
+                counts[photographs.index(row["photograph"]), first : first + 2] += row["hits"]["patch"], 1
+    return _ratio(counts), percentile_bootstrap(_ratio, counts, seed=seed)
+
+
+def _ratio(counts: NDArray[np.float64]) -> float | None:
+    hits, views, screen_hits, screen_views = counts.sum(axis=0)
+    return float(hits * screen_views / (views * screen_hits)) if views and screen_hits else None
 
 
 def main() -> None:

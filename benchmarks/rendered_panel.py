@@ -42,11 +42,11 @@ from captures.sources.rendered.scene_file import Scene
 from captures.sources.virtual_rig import VirtualRig
 from physpatch import Patch, TrainConfig, Victim
 from physpatch.data.photographs import Photo, limited
+from physpatch.stats.intervals import percentile_bootstrap
 from printouts.sheet_pdf import print_sheets
 
 _SIZE_MM = 100.0
 _VIRTUAL, _PHOTOGRAPHS = "virtual", "photographs"
-_RESAMPLES = 4000
 _SCENE_SEEDS = 2**16
 _DIGITAL_VIEWS = 10  # of each photograph, as many views as rigs show and more
 Answers = dict[str, list[Any]]  # classes, of each kind of sheet, and the photograph's name, by clip
@@ -187,15 +187,11 @@ def spearman(first: NDArray[np.float64], second: NDArray[np.float64]) -> dict[st
     """Compute Spearman's rank correlation and its percentile interval over resampled patches; None if one has no ranks."""
     if not (np.ptp(first) and np.ptp(second)):
         return None
-    drawn = np.random.default_rng(0).integers(len(first), size=(_RESAMPLES, len(first)))
-    resampled = [
-        float(stats.spearmanr(first[at], second[at]).statistic)
-        for at in drawn
-        if np.ptp(first[at]) and np.ptp(second[at])
-    ]
-    low, high = np.quantile(resampled, (0.025, 0.975))
-    rho = float(stats.spearmanr(first, second).statistic)
-    return {"rho": rho, "ci95": [float(low), float(high)], "patches": len(first)}
+    return {"rho": _rho(first, second), "ci95": percentile_bootstrap(_rho, first, second), "patches": len(first)}
+
+
+def _rho(first: NDArray[np.float64], second: NDArray[np.float64]) -> float | None:
+    return float(stats.spearmanr(first, second).statistic) if np.ptp(first) and np.ptp(second) else None
 
 
 if __name__ == "__main__":

@@ -112,6 +112,32 @@ def clip_bootstrap(rates: Sequence[float], *, seed: int = 0) -> Interval | None:
     return float(low), float(high)
 
 
+def percentile_bootstrap(
+    statistic: Callable[..., float | None], *columns: NDArray[np.float64], seed: int = 0
+) -> Interval | None:
+    """Compute the percentile bootstrap interval of a statistic over units that are drawn anew.
+
+    See Davison and Hinkley 1997, section 5.3.1.
+
+    Args:
+        statistic: of the columns; None where it is undefined.
+        columns: each (N, …), a row for each unit.
+        seed: of the draws.
+
+    Returns:
+        None for fewer than three units, or where fewer than half of the draws define the statistic.
+    """
+    rng, n = np.random.default_rng(seed), len(columns[0])
+    if n < 3:
+        return None
+    drawn = (statistic(*(column[chosen] for column in columns)) for chosen in rng.integers(n, size=(_RESAMPLES, n)))
+    defined = [value for value in drawn if value is not None]
+    if len(defined) < _RESAMPLES / 2:
+        return None
+    low, high = np.quantile(defined, (0.025, 0.975))
+    return float(low), float(high)
+
+
 def median_over(values: Sequence[float]) -> Median:
     """Compute the median of the values of clips, with its distribution-free interval (Conover 1999, section 3.2).
 
@@ -280,25 +306,13 @@ def forecast(
     if not len(p):
         return None
     slope = _slope(p, m)
-    interval = None if slope is None or alike else _bootstrap(_slope, p, m, seed)
+    interval = None if slope is None or alike else percentile_bootstrap(_slope, p, m, seed=seed)
     return Forecast(float(((p - m) ** 2).mean()), float(m.var()), slope, interval, len(p))
 
 
 def _slope(predicted: NDArray[np.float64], measured: NDArray[np.float64]) -> float | None:
     spread = float(predicted.var())
     return float(((predicted - predicted.mean()) * measured).mean()) / spread if spread > 1e-12 else None
-
-
-def _bootstrap(statistic: Callable[..., float | None], *values: Any) -> Interval | None:
-    *columns, seed = values
-    rng = np.random.default_rng(seed)
-    n = len(columns[0])
-    drawn = (statistic(*(column[chosen] for column in columns)) for chosen in rng.integers(n, size=(_RESAMPLES, n)))
-    defined = [value for value in drawn if value is not None]
-    if n < 3 or len(defined) < _RESAMPLES / 2:
-        return None
-    low, high = np.quantile(defined, (0.025, 0.975))
-    return float(low), float(high)
 
 
 def mean_interval(values: ArrayLike) -> tuple[float, Interval] | None:

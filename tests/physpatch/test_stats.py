@@ -24,6 +24,7 @@ from physpatch.stats.intervals import (
     mean_interval,
     means_by_unit,
     paired_difference,
+    percentile_bootstrap,
     rate_by_unit,
     wilson,
 )
@@ -120,6 +121,20 @@ def test_the_t_interval_and_the_bootstrap_of_clips() -> None:
     assert interval[0] < low < 0.4 < high < interval[1]  # known to be too short for so few
     assert clip_bootstrap(rates) == (low, high) and clip_bootstrap(rates, seed=1) != (low, high)
     assert clip_t([0.5]) is None and clip_bootstrap([0.5]) is None and mean_interval([1.0]) is None
+
+
+def test_a_statistic_that_draws_may_leave_undefined_has_an_interval_over_units() -> None:
+    rates = np.random.default_rng(0).uniform(size=30)
+    assert percentile_bootstrap(np.mean, rates, seed=3) == pytest.approx(clip_bootstrap(rates, seed=3))
+    weights = np.where(np.arange(30) < 4, 1.0, 0.0)  # some draws have none of the four
+
+    def weighted(values: np.ndarray, weights: np.ndarray) -> float | None:
+        return float(values @ weights / weights.sum()) if weights.any() else None
+
+    low, high = percentile_bootstrap(weighted, rates, weights) or (1, 0)
+    assert rates[:4].min() <= low < high <= rates[:4].max()
+    assert percentile_bootstrap(weighted, rates, np.zeros(30)) is None
+    assert percentile_bootstrap(np.mean, rates[:2]) is None
 
 
 @pytest.mark.parametrize("correlation", [0.1, 0.5, 0.9])

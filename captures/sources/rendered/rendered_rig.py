@@ -118,9 +118,9 @@ class RenderedRig(FileSource):
         return self.clips * self.frames_per_clip * len(self.layouts)
 
     def __iter__(self) -> Iterator[Frame]:
-        index, motion = 0, self.scene.motion
+        index, motion, photographs = 0, self.scene.motion, self.scenes
         for clip in range(self.clips):
-            path, label = self._backgrounds[clip % len(self._backgrounds)] if self._backgrounds else (None, None)
+            path, label = self._backgrounds[photographs[clip]] if photographs else (None, None)
             behind = None if path is None else self._recorded(framed_background(path, self.intrinsics))
             without_sheet = behind
             for page, layout in enumerate(self.layouts):
