@@ -148,7 +148,7 @@ def session_frames(demo: Path, work: Path) -> Picture:
 
 
 def rendered_scenes(sheet: Path, work: Path) -> Picture:
-    """Render the sheet in every scene of the rendered rig, in the same pose, three beside each other."""
+    """Render the sheet in every scene whose camera stays, in the same pose, three beside each other."""
     behind, frames = backgrounds(work)[1:], []
     for scene in map(RenderedScene.read, scene_names()):
         if scene.motion.moves_camera:

@@ -309,7 +309,7 @@ def live(
         record_session(frame_source, config, session, viewers, resume=resume is not None)
     if resume is not None and not frame_source.live and SessionRecord.of(session).frames == record.frames:
         say(
-            f"nothing new was filmed: the session has all frames of {source}; add files to it, or give another --source"
+            f"nothing new was filmed: the session has all frames of {source}; add files to its folder, or film a new session"
         )
     if logs:
         from captures.results.session_log import log_session

@@ -20,7 +20,7 @@ class FrameTruth:
     Attributes:
         pose: of the sheet, a bent one's where the patch has its centre.
         light: the illuminant of the strongest light.
-        patch: (H, W) bool: the pixels whose centre shows the patch.
+        patch: (H, W) bool: the pixels whose centre shows the patch, for at least half of their exposure.
     """
 
     pose: RigPose

@@ -63,11 +63,11 @@ def discarded_on_failure(session: Path) -> Iterator[None]:
 
 
 def require_renderable(scene: Scene) -> None:
-    """Check that this machine can render a scene, and that there are its lights and its camera, before anything takes long.
+    """Check that this machine can render a scene and has its lights, camera and effects, before anything takes long.
 
     Raises:
         InputError: no illuminant or camera of a name.
-        UnavailableError: Mitsuba or colour-science is not installed.
+        UnavailableError: Mitsuba, colour-science or what an effect needs is not installed.
     """
     from captures.sources.rendered.engine import engine
     from captures.sources.rendered.spectra import illuminant, sensitivities
@@ -75,6 +75,8 @@ def require_renderable(scene: Scene) -> None:
     for light in scene.lights:
         illuminant(light.spectrum)
     sensitivities(scene.camera.sensitivities)
+    for effect in scene.camera.effects.values():
+        effect.require_libraries()
     engine()
 
 

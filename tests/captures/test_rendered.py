@@ -24,10 +24,10 @@ from captures.sources.rendered.engine import engine, newest_llvm
 from captures.sources.rendered.mitsuba_scene import SheetScene
 from captures.sources.rendered.rendered_rig import RenderedRig
 from captures.sources.rendered.scene_file import Light, Paper, Scene, Support
-from captures.sources.rendered.shapes.thumb import thumb_mesh
+from captures.sources.rendered.shapes.thumb import before_paper, thumb_mesh
 from captures.sources.rendered.shots import ShotCache
 from captures.sources.rendered.spectra import linear_from_recorded, recorded_from_linear, white
-from captures.sources.rendered.surfaces import bent, plastic
+from captures.sources.rendered.surfaces import bent, plastic, sheet_mesh
 from printouts import print_sheets
 
 CAMERA = "Nikon 5100 (NPL)"
@@ -58,9 +58,9 @@ def staged(
     return SheetScene(sheet, layout, scene, rig.intrinsics, STILL, samples=samples, denoise=denoise, occluded=occluded)
 
 
-def evenly_lit(spectrum: str = "D65", **more: object) -> Scene:
+def evenly_lit(spectrum: str = "D65", at_m: tuple[float, float, float] = (-3, 0, -3), **more: object) -> Scene:
     """From 45 degrees and far away, as prints are measured."""
-    light = Light(kind="panel", spectrum=spectrum, at_m=(-3, 0, -3), size_m=(0.5, 0.5))
+    light = Light(kind="panel", spectrum=spectrum, at_m=at_m, size_m=(0.5, 0.5))
     return Scene(lights=[light], camera={"sensitivities": CAMERA, "aperture_mm": 0}, **more)
 
 
@@ -166,6 +166,26 @@ def test_a_thumb_covers_the_share_that_it_says(shared_sheet_pdf: Path, wall: Pat
     hidden = open_.patch_mask(STILL) & ~covered.patch_mask(STILL)
     changed = np.abs(after - before).max(axis=2) > 0.08
     assert changed[hidden].mean() > 0.6 and changed[covered.patch_mask(STILL)].mean() < 0.2
+
+
+def test_a_thumb_lies_before_paper_that_curls_towards_the_camera(shared_sheet_pdf: Path) -> None:
+    layout, curl = printed_layouts(shared_sheet_pdf)[0], Support(shape="curl", axis_deg=0, radius_mm=-30)
+    thumb, paper = thumb_mesh(layout, 0.1, 90), sheet_mesh(layout, curl)
+    moved = before_paper(thumb, paper).points - thumb.points
+    assert moved[0, 2] < -5 and np.ptp(moved, axis=0).max() < 1e-3
+    flat = sheet_mesh(layout, Support())
+    assert (before_paper(thumb, flat).points == thumb.points).all()
+
+
+def test_walls_give_the_sheet_light_back(shared_sheet_pdf: Path, wall: Path) -> None:
+    """Under one lamp, against the same sheet and lamp without a room."""
+    lamp = Light(kind="panel", at_m=(-1.0, 0, -1.2), size_m=(0.5, 0.5))
+    brightness = []
+    for background in ("photograph", "room"):
+        scene = Scene(lights=[lamp], camera={"aperture_mm": 0}, background=background, paper={"roughness": 0.9})
+        stage = staged(shared_sheet_pdf, wall, scene, page=1)
+        brightness.append(float(stage.shoot(STILL, 0).light[stage.patch_mask(STILL)].mean()))
+    assert 1.03 < brightness[1] / brightness[0] < 2
 
 
 @pytest.mark.parametrize(
@@ -398,7 +418,7 @@ def test_patch_and_controls_are_held_alike(shared_sheet_pdf: Path, wall: Path) -
 
 
 def test_a_curl_keeps_the_lengths_of_the_paper(shared_sheet_pdf: Path) -> None:
-    layout = RenderedRig(shared_sheet_pdf, evenly_lit(background="room"), []).layouts[0]
+    layout = RenderedRig(shared_sheet_pdf, evenly_lit(at_m=(-1.3, 0, -1.3), background="room"), []).layouts[0]
     line = np.stack([np.linspace(layout.cut.x_mm, layout.cut.right_mm, 500), np.full(500, layout.cut.y_mm)], axis=1)
     for radius in (60.0, -200.0):
         points = bent(line, layout, Support(shape="curl", axis_deg=90, radius_mm=radius))

@@ -1,6 +1,6 @@
 """Moving cameras before rendered sheets: the poses of a motion, and that what is rendered is what was planned."""
 
-from dataclasses import replace
+from dataclasses import astuple, replace
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,9 @@ from calibration.camera.intrinsics import Intrinsics
 from calibration.camera.sheet_pose import find_sheet, rotation_matrix
 from calibration.common.errors import InputError
 from calibration.sheet.pdf_reader import printed_layouts
-from captures.sources.held_sheet import RigPose
+from captures.sources.held_sheet import RigPose, framed_background
 from captures.sources.rendered.backdrop import turned_backdrop
+from captures.sources.rendered.camera import ClipCamera
 from captures.sources.rendered.camera.exposure import begun
 from captures.sources.rendered.mitsuba_scene import SheetScene
 from captures.sources.rendered.motion import Approach, ClipMotion, Hold, Pan, WalkPast
@@ -77,6 +78,63 @@ def test_a_seed_gives_the_same_motion_and_one_frame_is_enough(motion: ClipMotion
     assert all(pose.distance_m > 0 for pose in drawn(motion))
 
 
+@pytest.mark.parametrize("motion", MOTIONS[:3], ids=lambda motion: motion.kind)
+def test_a_hand_shakes_alike_however_many_frames_it_is_filmed_in(motion: ClipMotion) -> None:
+    few, many = drawn(motion, 15), drawn(motion, 29)
+    for a, b in zip(few, many[::2], strict=True):
+        np.testing.assert_allclose(astuple(a), astuple(b), atol=1e-9)
+
+
+def test_a_hand_shakes_by_as_much_as_said_and_no_faster_than_hands_do() -> None:
+    long = Pan(from_deg=0, to_deg=0.001, speed_deg_s=0.01)
+    turns = np.array([[p.yaw_deg for p in drawn(long, 3000, seed)] for seed in range(20)])
+    assert np.sqrt(np.mean((turns - HELD.yaw_deg) ** 2)) == pytest.approx(1.0, rel=0.25)
+    rates = np.gradient(turns, long.seconds / 2999, axis=1)
+    assert 3 < np.sqrt(np.mean(rates**2)) < 12  # degrees a second
+
+
+def test_the_mask_is_what_is_seen_while_the_frame_is_exposed(shared_sheet_pdf: Path, wall: Path) -> None:
+    """Rows that are exposed later, of a camera that turns to the right, show the patch farther to the left."""
+    shaking = scene(motion=Pan(from_deg=-10, to_deg=10, speed_deg_s=40), paper={"roughness": 0.9})
+    rolling = shaking.changed(
+        camera={"aperture_mm": 0, "effects": {"rolling_shutter": {"readout_s": 0.25, "bands": 12}}}
+    )
+    masks = []
+    for filmed in (shaking, rolling):
+        rig = RenderedRig(
+            shared_sheet_pdf, filmed, [(wall, None)], clips=1, frames_per_clip=3, frame_wh=(160, 120), samples=4
+        )
+        frame = next(islice(rig, 1, None))
+        assert frame.truth is not None
+        masks.append(frame.truth.patch)
+        stage = rig._stage(0, HELD, np.random.default_rng(0))
+        poses = rig.scene.motion.poses(np.random.default_rng(0), HELD, 3)
+        exposure = rig._camera(0, rig._development(np.random.default_rng(0))).next_exposure()
+        seen = stage.shoot(poses[1], 0, before=poses[0], exposure=exposure).coverage > 0.5
+        mask = stage.patch_mask(poses[1], before=poses[0], exposure=exposure)
+        assert mask.any() and (mask & ~seen).sum() < 0.01 * mask.sum()  # the sheet is all around the patch
+    assert (masks[0] != masks[1]).sum() > 0.1 * masks[0].sum()
+
+
+def test_a_camera_that_adapts_begins_with_what_it_sees_where_the_pan_begins(
+    shared_sheet_pdf: Path, wall: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not with what lies straight ahead, where the photograph is."""
+    looked: list[NDArray[np.floating]] = []
+    monkeypatch.setattr(ClipCamera, "look", lambda self, recorded: looked.append(recorded))
+    away = scene(motion=Pan(from_deg=-35, to_deg=35, frames=5)).changed(
+        camera={"aperture_mm": 0, "effects": {"auto_exposure": {}}}
+    )
+    rig = Unfilmed(shared_sheet_pdf, away, [(wall, None)], clips=1, frames_per_clip=5, frame_wh=(160, 120))
+    frame = next(iter(rig))
+    behind = rig._recorded(framed_background(wall, rig.intrinsics))
+    assert frame.truth is not None
+    turned = HELD.camera_at(HELD.from_camera(np.zeros(3), rotation_matrix(-35, 0, 0)))[1]
+    sideways = turned_backdrop(behind, rig.intrinsics, turned)
+    straight, beside = (np.abs(cv2.blur(looked[0] - other, (9, 9))).mean() for other in (behind, sideways))
+    assert beside < 0.5 * straight
+
+
 def test_another_camera_sees_the_sheet_where_it_is() -> None:
     at_m, turned = np.array([0.3, -0.1, 0.2]), rotation_matrix(-20, 8, 5)
     seen = HELD.from_camera(at_m, turned)
@@ -108,7 +166,7 @@ def test_a_turned_camera_sees_another_part_of_what_is_behind() -> None:
 
 
 def scene(**more: object) -> Scene:
-    light = Light(kind="panel", at_m=(-2, -1, -2), size_m=(0.5, 0.5))
+    light = Light(kind="panel", at_m=(-1.2, -1, -2), size_m=(0.5, 0.5))
     return Scene(lights=[light, Light(kind="ambient", power=0.4)], camera={"aperture_mm": 0}, **more)
 
 

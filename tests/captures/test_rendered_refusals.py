@@ -106,6 +106,14 @@ SKY = '[[lights]]\nkind = "sky"\n'
             f'background = "room"\nbackground_strength = 2\n{LIT}',
             "background_strength has no effect on a background 'room'; omit it, or choose photograph",
         ),
+        (
+            f'background = "room"\n{PANEL}at_m = [-3, 0, -3]',
+            r"lights\.0 is in or behind a wall or the table of the room; give it an at_m with x from -1\.3 to 1\.3, y up to",
+        ),
+        (
+            f'background = "room"\n{PANEL}at_m = [0, 0.6, -0.5]',
+            r"lights\.0 is in or behind .* y up to 0\.2 and z up to",
+        ),
         (f'{LIT}[camera]\naperture_mm = 0\nfocus = "background"', "camera: focus has no effect on a pinhole"),
         (f"[camera]\naperture_mm = 1e300\n{LIT}", r"camera\.aperture_mm should be less"),
         (
@@ -158,6 +166,18 @@ def test_what_cannot_be_filmed(asked: dict[str, Any], words: str, shared_sheet_p
             VirtualRig(shared_sheet_pdf, behind, **asked)
 
 
+def test_a_frame_is_not_exposed_for_longer_than_its_motion_is_known(shared_sheet_pdf: Path, tmp_path: Path) -> None:
+    passing = Scene.read("walk_past")
+    camera = passing.camera.to_dict() | {"effects": {"motion_blur": {"exposure_s": 0.05}, "rolling_shutter": {}}}
+    slow = passing.changed(camera=camera)
+    behind = [(tmp_path / "not read.png", None)]
+    with pytest.raises(
+        InputError, match=r"frames are 0\.00837 s apart, .* expose each for 0\.07 s; expected at most 0\.0167 s"
+    ):
+        RenderedRig(shared_sheet_pdf, slow, behind, frames_per_clip=240)
+    assert RenderedRig(shared_sheet_pdf, slow, behind, frames_per_clip=30)
+
+
 @pytest.mark.parametrize("shape", ["cylinder", "curl"])
 def test_a_sheet_is_not_wider_than_what_it_goes_around(shape: str, shared_sheet_pdf: Path) -> None:
     def rig(radius_mm: float) -> RenderedRig:
@@ -197,6 +217,8 @@ def test_what_is_missing_is_told_before_a_model_is_loaded(
     def not_installed() -> None:
         raise UnavailableError("rendered scenes need Mitsuba")
 
+    monkeypatch.setattr("captures.sources.rendered.camera.effects.mosaic._demosaicing", not_installed)
+    film("phone").assert_refused("rendered scenes need Mitsuba")
     monkeypatch.setattr("captures.sources.rendered.engine.engine", not_installed)
     film("stand").assert_refused("rendered scenes need Mitsuba")
     assert not (tmp_path / "sessions").exists()

@@ -24,7 +24,7 @@ from captures.sources.rendered.room import furnished_room
 from captures.sources.rendered.scene_file import Light, Scene
 from captures.sources.rendered.shapes.holders import body_mesh, plate_mesh, post_mesh
 from captures.sources.rendered.shapes.patch_view import bent_patch_mask
-from captures.sources.rendered.shapes.thumb import thumb_mesh
+from captures.sources.rendered.shapes.thumb import before_paper, thumb_mesh
 from captures.sources.rendered.shots import Shot, ShotCache, shot_key
 from captures.sources.rendered.spectra import FIRST_NM, LAST_NM, STEP_NM, illuminant, sensitivities, white
 from captures.sources.rendered.surfaces import Mesh, Spec, bent, diffuse, plastic, sheet_mesh
@@ -93,7 +93,7 @@ class SheetScene:
         if scene.sign is not None:
             self._meshes |= {"plate": plate_mesh(layout, scene.sign), "post": post_mesh(layout, scene.sign)}
         if occluded:
-            self._meshes["thumb"] = thumb_mesh(layout, occluded, occluder_deg)
+            self._meshes["thumb"] = before_paper(thumb_mesh(layout, occluded, occluder_deg), self._meshes["sheet"])
         variant = self._mi.variant(), library_versions()
         rendered = scene.model_copy(update={"camera": scene.camera.model_copy(update={"effects": {}})})
         arrangement = layout, rendered, lens, pose, self._samples, denoise, occluded, occluder_deg, phase
@@ -143,8 +143,25 @@ class SheetScene:
         picture = self._mi.render(scene, sensor=sensor, integrator=_paths(depth), spp=samples, seed=seed)
         return np.array(picture, dtype=np.float32)
 
-    def patch_mask(self, pose: RigPose) -> NDArray[np.bool_]:
-        """Find the pixels that show the patch, (H, W), those that an occluder covers left out."""
+    def patch_mask(
+        self, pose: RigPose, *, before: RigPose | None = None, exposure: Exposure | None = None
+    ) -> NDArray[np.bool_]:
+        """Find the pixels that show the patch, (H, W), for at least half of their exposure, those under an occluder left out.
+
+        For arguments see :meth:`shoot`.
+        """
+        if exposure is None:
+            return self._patch_mask_at(pose)
+
+        def masked(
+            pose: RigPose, seed: int, *, rows: Rows | None = None, share: float = 1.0, refocus_dpt: float = 0.0
+        ) -> Shot:
+            mask = self._patch_mask_at(pose)[slice(*(rows or (None,)))].astype(np.float32)
+            return Shot(mask[..., None], mask)
+
+        return expose(masked, exposure, before or pose, pose, self._lens.height, 0).coverage >= 0.5
+
+    def _patch_mask_at(self, pose: RigPose) -> NDArray[np.bool_]:
         layout, support = self._layout, self._scene.support
         size_wh = self._lens.width, self._lens.height
         corners = self._seen(bent(layout.patch.corners_mm, layout, support), pose)

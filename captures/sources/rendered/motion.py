@@ -23,6 +23,8 @@ Swing = Annotated[float, Field(ge=-80, le=80)]
 MOST_FRAMES = 100_000  # in a clip, of each sheet
 _HELD_FPS = 10.0
 _STEPS_HZ = 1.9
+# A hand that holds a camera sways by a few slow waves along and around each axis, whatever the frames a second.
+_SWAY_HZ, _SWAY_WAVES = (0.3, 3.0), 4
 # How far a walker swings to either side, and up and down, at 1.2 m/s (half the ranges of Orendurff et al. 2004).
 _SWAY_M, _BOB_M = 0.025, 0.02
 
@@ -101,8 +103,9 @@ class Passage(ClipMotion):
         yaw_deg: NDArray[np.floating],
     ) -> list[RigPose]:
         """Return the poses of a sheet that stays before a camera at places (N, 3), turned to the right by angles (N,)."""
-        shaken_m = at_m + rng.normal(0, JITTER_MM / 1000, at_m.shape)
-        shaken_deg = rng.normal(0, JITTER_DEG, at_m.shape)
+        times_s = np.linspace(0, self.seconds, len(at_m))
+        shaken_m = at_m + _shaken(rng, times_s, JITTER_MM / 1000)
+        shaken_deg = _shaken(rng, times_s, JITTER_DEG)
         return [
             sheet.from_camera(place, rotation_matrix(yaw + turn[0], turn[1], turn[2]))
             for place, yaw, turn in zip(shaken_m, yaw_deg, shaken_deg, strict=True)
@@ -182,6 +185,15 @@ class WalkPast(Walk):
         at_m[:, 0] += np.linspace(self.from_m, self.to_m, frames)
         yaw_deg = np.degrees(np.arctan2(-at_m[:, 0], self.distance_m))
         return self._filmed(rng, self.start(held), at_m, yaw_deg)
+
+
+def _shaken(rng: np.random.Generator, times_s: NDArray[np.floating], deviation: float) -> NDArray[np.float64]:
+    """Return how an unsteady hand deviates along or around three axes at some times, (N, 3), by so much in the mean square."""
+    waves = _SWAY_WAVES, 3
+    slowest_hz, fastest_hz = _SWAY_HZ
+    radians_s = 2 * np.pi * slowest_hz * (fastest_hz / slowest_hz) ** rng.uniform(size=waves)
+    swings = np.sin(radians_s * times_s[:, None, None] + rng.uniform(0, 2 * np.pi, waves))
+    return deviation * (2 / _SWAY_WAVES) ** 0.5 * swings.sum(axis=1)
 
 
 def _lasting(way: float, speed: float) -> float:

@@ -30,7 +30,8 @@ from captures.sources.held_sheet import (
 from captures.sources.opening import FileSource
 from captures.sources.rendered.backdrop import turned_backdrop
 from captures.sources.rendered.camera import ClipCamera, Development
-from captures.sources.rendered.camera.exposure import Exposure, Rows, begun, expose
+from captures.sources.rendered.camera.effects import ShutterEffect
+from captures.sources.rendered.camera.exposure import Exposure, Rows, begun, expose, require_exposable
 from captures.sources.rendered.mitsuba_scene import SheetScene
 from captures.sources.rendered.scene_file import Scene
 from captures.sources.rendered.shots import Shot, ShotCache
@@ -40,6 +41,7 @@ from captures.sources.rendered.surfaces import require_fit
 FRAME_WH = (640, 480)
 RENDERED_HFOV_DEG = 60.0
 _STRENGTH = (0.75, 1.05)  # of what a perfect diffuser that faces all lights would make of the picture's white
+_MITSUBA_SEEDS = 2**31
 _MOST_SAMPLES = 2**31  # of a frame; Mitsuba counts up to twice as many, and a pixel's are rounded up to a square
 SAMPLES = 16  # a pixel; denoised, they are as near to many samples as 36 are as rendered
 
@@ -82,8 +84,8 @@ class RenderedRig(FileSource):
             cache: where what Mitsuba rendered is kept; None renders all.
 
         Raises:
-            InputError: if the PDF is not readable, there are no backgrounds, a count is below 1 or too large, or a sheet is
-                too wide for what it is bent around.
+            InputError: if the PDF is not readable, there are no backgrounds, a count is below 1 or too large, a sheet is too
+                wide for what it is bent around, or a frame is exposed for much longer than it takes.
             UnavailableError: if Mitsuba, its denoiser or colour-science is not installed.
         """
         frames_per_clip = scene.motion.frames if frames_per_clip is None else frames_per_clip
@@ -101,6 +103,9 @@ class RenderedRig(FileSource):
         self.intrinsics = replace(Intrinsics.from_hfov(*frame_wh, RENDERED_HFOV_DEG), assumed=False)
         self.frames_per_clip = frames_per_clip
         self.fps = scene.motion.fps(self.frames_per_clip)
+        effects = scene.camera.effects.values()
+        exposed_s = sum(effect.lasts_s for effect in effects if isinstance(effect, ShutterEffect))
+        require_exposable(exposed_s, 1 / self.fps)
         rng = np.random.default_rng(seed)
         conditions = held_back_conditions()
         self.printing = printing or conditions[int(rng.integers(len(conditions)))]
@@ -122,7 +127,7 @@ class RenderedRig(FileSource):
         for clip in range(self.clips):
             path, label = self._backgrounds[photographs[clip]] if photographs else (None, None)
             behind = None if path is None else self._recorded(framed_background(path, self.intrinsics))
-            without_sheet = behind
+            without_sheet = None
             for page, layout in enumerate(self.layouts):
                 hand = np.random.default_rng([self.seed, 2, clip])  # the same poses, light and noise for every sheet
                 held = RigPose.in_hand(hand, layout, self.intrinsics)
@@ -131,16 +136,17 @@ class RenderedRig(FileSource):
                 stage = self._stage(page, start, hand)
                 if camera.has_effects:
                     if without_sheet is None:
-                        without_sheet = self._empty_room(page, start, poses[0])
+                        without_sheet = self._without_sheet(behind, page, start, poses[0])
                     camera.look(without_sheet)
                 for before, pose in pairwise(begun(poses)):
-                    exposure, seed = camera.next_exposure(), int(hand.integers(2**31))
+                    exposure, seed = camera.next_exposure(), int(hand.integers(_MITSUBA_SEEDS))
                     shot = stage.shoot(pose, seed, before=before, exposure=exposure)
                     backdrop = None if behind is None else self._seen_behind(behind, start, before, pose, exposure)
                     image = camera.develop(shot.before(backdrop), hand)
                     index += 1
                     self.captured = index
-                    truth = FrameTruth(pose, self.scene.spectrum, stage.patch_mask(pose))
+                    mask = stage.patch_mask(pose, before=before, exposure=exposure)
+                    truth = FrameTruth(pose, self.scene.spectrum, mask)
                     time_s = (index - 1) / self.fps
                     yield Frame(image, time_s, index, condition=layout.kind, clip=clip, label=label, truth=truth)
 
@@ -160,7 +166,7 @@ class RenderedRig(FileSource):
         for number in range(count):
             pose = RigPose.for_still(rng, layout, lens, turn_deg=turn_deg, reach=reach)
             truth = FrameTruth(pose, self.scene.spectrum, stage.patch_mask(pose))
-            shot = stage.shoot(pose, int(rng.integers(2**31)), exposure=camera.next_exposure())
+            shot = stage.shoot(pose, int(rng.integers(_MITSUBA_SEEDS)), exposure=camera.next_exposure())
             image = camera.develop(shot.before(behind), rng)
             yield Frame(image, number / self.fps, number + 1, clip=number, truth=truth)
 
@@ -172,9 +178,14 @@ class RenderedRig(FileSource):
         effects = self.scene.camera.effects.values()
         return ClipCamera(development, effects, fps=self.fps, rng=np.random.default_rng([self.seed, 4, clip]))
 
-    def _empty_room(self, page: int, start: RigPose, pose: RigPose) -> NDArray[np.float32]:
-        """Render what the camera sees of a room before the sheet, which is to have a pose, is put on what holds it."""
-        return self._arranged(np.zeros_like(self._sheets[page]), page, start).shoot(pose, self.seed).light
+    def _without_sheet(
+        self, behind: NDArray[np.float32] | None, page: int, start: RigPose, pose: RigPose
+    ) -> NDArray[np.float32]:
+        """Return what the camera sees, (H, W, 3), before the sheet, which is to have a pose, is put on what holds it."""
+        if behind is not None:
+            return self._seen_behind(behind, start, pose, pose, None)
+        empty = self._arranged(np.zeros_like(self._sheets[page]), page, start)
+        return empty.shoot(pose, self.seed % _MITSUBA_SEEDS).light
 
     def _stage(self, page: int, pose: RigPose, rng: np.random.Generator) -> SheetScene:
         occluder = self.scene.occluder

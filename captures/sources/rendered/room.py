@@ -3,14 +3,15 @@
 from types import ModuleType
 from typing import Any
 
-from captures.sources.rendered.scene_file import ROOM_HALF_WIDTH_M
+from captures.sources.rendered.scene_file import ROOM_BEHIND_M, ROOM_HALF_WIDTH_M, ROOM_TABLE_M
 from captures.sources.rendered.surfaces import Spec, diffuse, plastic
 
 _HALF_WIDTH_MM = 1000 * ROOM_HALF_WIDTH_M
-_HALF_HEIGHT_MM, _BEHIND_MM = 900.0, 900.0  # of the room, at least; of the sheet's distance to its wall
+_HALF_HEIGHT_MM = 900.0  # at least
+_BEHIND_MM = 1000 * ROOM_BEHIND_M
 _SEEN_HEIGHT = 0.5  # of half a wall, as a share of its distance: half a frame of 4:3 and 60 degrees shows 0.43
 _BEHIND_CAMERA_MM = _HALF_WIDTH_MM  # so far do side walls and table go on, for a camera that turns
-_TABLE_MM, _CLEAR_MM = 300.0, 30.0  # of the table: below the camera, and at least below the sheet
+_TABLE_MM, _CLEAR_MM = 1000 * ROOM_TABLE_M, 30.0  # of the table: below the camera, and at least below the sheet
 _WALL, _LEFT, _RIGHT, _TABLE = 0.45, 0.5, 0.4, 0.3  # reflectances of their paint
 _INDEX, _GLOSSY = 1.5, 0.1
 _CARDBOARD, _BOOK, _BALL = (0.46, 0.32, 0.19), (0.07, 0.2, 0.11), (0.55, 0.06, 0.05)  # linear sRGB

@@ -12,8 +12,11 @@ from typing import Protocol
 
 import numpy as np
 
+from calibration.common.errors import InputError
 from captures.sources.held_sheet import RigPose
 from captures.sources.rendered.shots import Shot
+
+_MOST_INTERVALS = 2  # from the frame before to one after
 
 Rows = tuple[int, int]  # the first, and the first that is not among them
 
@@ -61,6 +64,19 @@ class Exposure:
         for top, bottom in pairwise(borders):
             late_s = self.readout_s * ((top + bottom) / (2 * height) - 0.5)
             yield [Instant((top, bottom), late_s + float(moment)) for moment in moments]
+
+
+def require_exposable(lasts_s: float, interval_s: float) -> None:
+    """Check that frames which are ``interval_s`` apart can gather light for so long.
+
+    Raises:
+        InputError: if a frame would reach beyond the one before and the one after, between which its motion is known.
+    """
+    if lasts_s > _MOST_INTERVALS * interval_s * (1 + 1e-9):
+        raise InputError(
+            f"frames are {interval_s:.3g} s apart, and the scene's camera effects expose each for {lasts_s:.3g} s; expected at "
+            f"most {_MOST_INTERVALS * interval_s:.3g} s: shorten exposure_s or readout_s, or choose fewer frames per clip"
+        )
 
 
 def expose(render: Render, exposure: Exposure, before: RigPose, pose: RigPose, height: int, seed: int) -> Shot:

@@ -1,16 +1,19 @@
 """A thumb over the edge of a patch, which covers as much of it as a scene says."""
 
 import math
+from dataclasses import replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import Delaunay
 
 from calibration.sheet.layout import SheetLayout
 from captures.sources.rendered.surfaces import Mesh, skin_of
 
 _WIDTH_MM = 24.0
 _WIDEST_SHARE = 0.25  # of a large patch's side that is covered by something wider: several fingers, a hand
+_ARM_MM = 1000.0
 _STEPS = 30  # of a bisection, which halve what is left
 
 
@@ -36,6 +39,14 @@ def thumb_mesh(layout: SheetLayout, covers: float, from_deg: float) -> Mesh:
     return _thumb(side, inwards, (least + most) / 2)
 
 
+def before_paper(thumb: Mesh, paper: Mesh) -> Mesh:
+    """Bring a thumb in front of whatever lies under it of paper that is bent towards the camera, in the sheet's axes."""
+    silhouette = Delaunay(thumb.points[:, :2])
+    under = paper.points[silhouette.find_simplex(paper.points[:, :2]) >= 0]
+    forwards = min(0.0, float(under[:, 2].min(initial=0.0)))
+    return replace(thumb, points=thumb.points + np.array([0, 0, forwards], np.float32))
+
+
 def _covered(thumb: Mesh, outline_mm: NDArray[np.floating]) -> float:
     """Return the share of a patch with an outline (N, 2) that a thumb covers."""
     silhouette = cv2.convexHull(np.ascontiguousarray(thumb.points[:, :2]))
@@ -51,7 +62,8 @@ def _thumb(side: float, inwards: NDArray[np.floating], tip_mm: float) -> Mesh:
     angle = np.linspace(0, 2 * np.pi, 33)
     ring = radius * (np.cos(angle)[:, None] * beside + np.sin(angle)[:, None] * above) + 0.6 * radius * above
     stations = [(t, math.sqrt(1 - t * t)) for t in np.sin(np.linspace(0, np.pi / 2, 9))]  # a rounded tip
-    rings = [2.5 * ring - 1.5 * side * inwards + tip, ring + tip - radius * inwards]  # wider towards the hand
+    hand = 2.5 * ring - 1.5 * side * inwards + tip  # wider towards the hand, and on to where its arm leaves the picture
+    rings = [hand - _ARM_MM * inwards, hand, ring + tip - radius * inwards]
     rings += [
         ring * width + 0.6 * radius * above * (1 - width) + tip + (t - 1) * radius * inwards for t, width in stations
     ]

@@ -68,9 +68,21 @@ class Effect(ScenePart):
     summary: ClassVar[str]
     rank: ClassVar[int] = 100
 
+    def require_libraries(self) -> None:
+        """Check that what it is made with is installed.
+
+        Raises:
+            UnavailableError: if not.
+        """
+
 
 class ShutterEffect(Effect):
     """An effect on how the frames of a clip are exposed, and so on what is rendered."""
+
+    @property
+    def lasts_s(self) -> float:
+        """Return for how many seconds it has a frame gather light."""
+        return 0.0
 
     @abstractmethod
     def begin(self, clip: Clip) -> Callable[[Exposure, float], Exposure]:

@@ -1,7 +1,7 @@
 """Video as phones encode it."""
 
 from fractions import Fraction
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import av
 import numpy as np
@@ -34,6 +34,9 @@ class H264(DevelopEffect):
     mbit_s: float = Field(default=17.0, ge=0.01, le=1000)
     keyframe_s: float = Field(default=1.0, ge=0.001, le=1000)
 
+    def require_libraries(self) -> None:
+        _encoder()
+
     def begin(self, clip: Clip) -> Step:
         stream: Stream | None = None
 
@@ -63,13 +66,7 @@ class Stream:
         """
         self.bits, self._number = 0, 0
         bits_s = max(bits_s, _LEAST_BITS_S)
-        try:
-            self._encoder = av.CodecContext.create("libx264", "w")
-        except av.error.FFmpegError as error:
-            raise UnavailableError(
-                "this PyAV cannot encode H.264; install the one from PyPI: pip install av"
-            ) from error
-        encoder = self._encoder
+        self._encoder = encoder = _encoder()
         encoder.width, encoder.height = (side + side % 2 for side in size_wh)  # 4:2:0 needs even sides
         encoder.pix_fmt = "yuv420p"
         encoder.framerate = Fraction(min(max(fps, _FPS[0]), _FPS[1])).limit_denominator(1000)
@@ -91,3 +88,10 @@ class Stream:
         self.bits += 8 * sum(packet.size for packet in packets)
         (decoded,) = (picture for packet in packets for picture in self._decoder.decode(packet))
         return np.asarray(decoded.to_ndarray(format="rgb24")[:height, :width], dtype=np.uint8)
+
+
+def _encoder() -> Any:
+    try:
+        return av.CodecContext.create("libx264", "w")
+    except av.error.FFmpegError as error:
+        raise UnavailableError("this PyAV cannot encode H.264; install the one from PyPI: pip install av") from error

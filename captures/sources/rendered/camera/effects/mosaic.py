@@ -28,6 +28,9 @@ class Mosaic(DevelopEffect):
 
     method: Literal["menon", "malvar", "bilinear"] = "menon"
 
+    def require_libraries(self) -> None:
+        _demosaicing()
+
     def begin(self, clip: Clip) -> Step:
         demosaicing = _demosaicing()
         demosaic = {

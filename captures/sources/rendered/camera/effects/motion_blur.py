@@ -24,5 +24,9 @@ class MotionBlur(ShutterEffect):
     exposure_s: float = Field(default=0.02, ge=0, le=1)
     samples: int = Field(default=4, ge=1, le=64)
 
+    @property
+    def lasts_s(self) -> float:
+        return self.exposure_s
+
     def begin(self, clip: Clip) -> Callable[[Exposure, float], Exposure]:
         return lambda exposure, time_s: replace(exposure, duration_s=self.exposure_s, samples=self.samples)

@@ -24,5 +24,9 @@ class RollingShutter(ShutterEffect):
     readout_s: float = Field(default=0.02, ge=0, le=1)
     bands: int = Field(default=8, ge=1, le=1000)
 
+    @property
+    def lasts_s(self) -> float:
+        return self.readout_s
+
     def begin(self, clip: Clip) -> Callable[[Exposure, float], Exposure]:
         return lambda exposure, time_s: replace(exposure, readout_s=self.readout_s, bands=self.bands)
