@@ -97,8 +97,8 @@ def _camera_of(earlier: "Earlier") -> "CameraSettings":
     default="0",
     show_default=True,
     metavar="0|NAME|FILE|DIR|URL|phone|virtual|rendered",
-    help="A camera by index or name, a video, a folder of stills, a stream, a phone's browser, the virtual rig, or "
-    "the rendered one (pip install 'physpatch[render]').",
+    help="A camera by index or name, a video, a folder of stills or of videos, a stream, a phone's browser, the virtual "
+    "rig, or the rendered one (pip install 'physpatch[render]').",
 )
 @click.option(
     "--scene",

@@ -30,7 +30,7 @@ from captures.session.clips import FrameLabeller
 from captures.session.recorder import KeepRule, Recorder
 from captures.session.resumption import CONTINUED, ContinuedSource, Earlier
 from captures.sources.frame import UNREADABLE, Event
-from captures.sources.opening import Rig, Source, StagedScenes, StillsSource
+from captures.sources.opening import FolderSource, Rig, Source, StagedScenes
 from captures.storage import SESSION_DATABASE, FrameRow, SessionStore, export_csv, refused_folder
 from captures.viewers.controls import Command, SessionStatus, Viewer
 from captures.viewers.overlay import annotate
@@ -178,7 +178,7 @@ def run_session(
             earlier.require_same(record, out)
             same_files = not source.live and record.source is not None and record.source == earlier.record.source
             earlier = replace(earlier, same_files=same_files)
-            if same_files and isinstance(source, StillsSource):
+            if same_files and isinstance(source, FolderSource):
                 source = source.behind(earlier.record.files)
             record, source = earlier.continued(_files(source)), ContinuedSource(source, earlier)
         session = _Session(source, config, viewers, on_frame, earlier)
@@ -473,7 +473,7 @@ def _describe(config: SessionConfig) -> SessionRecord:
 
 
 def _files(source: Source) -> list[str]:
-    return source.files if isinstance(source, StillsSource) else []
+    return source.files if isinstance(source, FolderSource) else []
 
 
 def _scenes(source: Source) -> list[int]:

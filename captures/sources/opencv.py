@@ -42,7 +42,7 @@ def connect(connect_: Callable[[], cv2.VideoCapture], name: str) -> cv2.VideoCap
             capture.release()
         raise UnavailableError(
             f"{name} does not open; check that it is connected and not in use, or use another --source: a video file, a "
-            "folder of stills, a URL, virtual or rendered"
+            "folder of stills or videos, a URL, virtual or rendered"
         )
     return opened[0]
 

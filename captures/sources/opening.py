@@ -7,7 +7,7 @@ A kind of source is a ``SourceKind`` in a module of this package or behind an en
 import re
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import ClassVar, Protocol, Self, runtime_checkable
@@ -26,7 +26,7 @@ from captures.sources.cameras import CameraSource, find_camera
 from captures.sources.frame import UNREADABLE, Event, Frame
 from captures.sources.opencv import plausible_fps, quietly, rgb
 
-_VIDEO_SUFFIXES = {".mp4", ".avi", ".mov", ".mkv", ".webm", ".mjpeg", ".mjpg", ".m4v"}
+VIDEO_SUFFIXES = {".mp4", ".avi", ".mov", ".mkv", ".webm", ".mjpeg", ".mjpg", ".m4v"}
 _TAIL_S = 0.5  # a container may announce a little more than it holds
 _MOST_MISSING = 100  # times what was read: then the number that the file announces is damaged
 _LEAST_FRAME_BYTES = 8  # its entry in the index
@@ -187,10 +187,10 @@ def find_kind(spec: str, settings: CameraSettings) -> SourceKind:
         raise InputError(f"{spec} is not a camera, so {', '.join(settings.asked)} cannot be set")
     if Path(spec).exists():
         raise InputError(
-            f"{spec} is not a video ({', '.join(sorted(_VIDEO_SUFFIXES))}), a picture or a folder of pictures"
+            f"{spec} is not a video ({', '.join(sorted(VIDEO_SUFFIXES))}), a picture, or a folder of pictures or videos"
         )
     raise InputError(
-        f"no source {spec!r}; expected the index (0) or name of a camera, a video file, a folder of stills, "
+        f"no source {spec!r}; expected the index (0) or name of a camera, a video file, a folder of stills or videos, "
         "an http/rtsp URL, phone, virtual or rendered"
     )
 
@@ -248,13 +248,15 @@ class Stills(SourceKind):
 
     def knows(self, spec: str) -> bool:
         path = Path(spec)
-        return path.is_dir() or (path.is_file() and path.suffix.lower() in PICTURE_SUFFIXES)
+        if path.is_dir():
+            return bool(files_in(path, PICTURE_SUFFIXES)) or not files_in(path, VIDEO_SUFFIXES)
+        return path.is_file() and path.suffix.lower() in PICTURE_SUFFIXES
 
     def open(self, spec: str, settings: CameraSettings) -> Source:
         path = Path(spec)
         if path.is_file():
             return StillsSource([path], path)
-        return StillsSource(sorted(p for p in path.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES), path)
+        return StillsSource(files_in(path, PICTURE_SUFFIXES), path)
 
 
 class Video(SourceKind):
@@ -265,7 +267,7 @@ class Video(SourceKind):
     rank: ClassVar[int] = 40
 
     def knows(self, spec: str) -> bool:
-        return Path(spec).is_file() and Path(spec).suffix.lower() in _VIDEO_SUFFIXES
+        return Path(spec).is_file() and Path(spec).suffix.lower() in VIDEO_SUFFIXES
 
     def open(self, spec: str, settings: CameraSettings) -> Source:
         return VideoSource(Path(spec))
@@ -294,31 +296,44 @@ def _required_camera(name: str) -> int:
     return index
 
 
-class StillsSource(EventSource):
-    """A source of still pictures, each shown once and a clip by itself; damaged ones are left out with an event."""
+def files_in(folder: Path, suffixes: Container[str]) -> list[Path]:
+    """List the files of a folder with such suffixes, in lower case, by name."""
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes)
+
+
+class FolderSource(EventSource):
+    """Base class of sources of the files of a folder, each of which is a clip by itself."""
+
+    def __init__(self, paths: Sequence[Path], origin: Path) -> None:
+        """Show the files ``paths`` of the folder ``origin``."""
+        super().__init__()
+        self._paths = paths
+
+    @property
+    def files(self) -> list[str]:
+        """Return the files' names, in the order in which they are shown."""
+        return [path.name for path in self._paths]
+
+    def behind(self, shown: Sequence[str]) -> Self:
+        """Return a source that begins with the files that were shown before, by name, also with those that are gone.
+
+        A file that was added later may be before them by name, and would take the number of one that was shown.
+        """
+        folder, shown_names = self._paths[0].parent, set(shown)
+        added = [path for path in self._paths if path.name not in shown_names]
+        return type(self)([*(folder / name for name in shown), *added], folder)
+
+
+class StillsSource(FolderSource):
+    """A source of still pictures, each shown once; damaged ones are left out with an event."""
 
     fps = 5.0
 
     def __init__(self, paths: Sequence[Path], origin: Path) -> None:
         if not paths:
             raise InputError(f"{origin} contains no pictures ({', '.join(sorted(PICTURE_SUFFIXES))})")
-        super().__init__()
-        self._paths = paths
+        super().__init__(paths, origin)
         self.scenes = range(len(paths))  # of each clip: every picture is one by itself
-
-    @property
-    def files(self) -> list[str]:
-        """Return the pictures' names, in the order in which they are shown."""
-        return [path.name for path in self._paths]
-
-    def behind(self, shown: Sequence[str]) -> "StillsSource":
-        """Return a source that begins with the files that were shown before, by name, also with those that are gone.
-
-        A picture that was added later may be before them by name, and would take the number of one that was shown.
-        """
-        folder, shown_names = self._paths[0].parent, set(shown)
-        added = [path for path in self._paths if path.name not in shown_names]
-        return StillsSource([*(folder / name for name in shown), *added], folder)
 
     def __iter__(self) -> Iterator[Frame]:
         refusal: InputError | None = None

@@ -13,7 +13,7 @@ from physpatch.defences.base import Defence
 from physpatch.defences.masking import SIDE, masked, one_of
 from physpatch.victims.protocol import Task
 
-MASKS = 4  # places of a mask along a side; the paper has six, for patches of a hundredth of the picture
+MASKS = 4  # places of a mask along a side; the paper has six, for patches of a fiftieth of the picture
 _AT_ONCE = 64  # masked pictures
 
 

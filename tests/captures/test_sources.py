@@ -22,7 +22,8 @@ from captures.session.live_session import SessionConfig, run_session
 from captures.sources import cameras, opencv
 from captures.sources.cameras import CameraSource
 from captures.sources.frame import UNREADABLE
-from captures.sources.opening import StillsSource, VideoSource, open_source
+from captures.sources.opening import StagedScenes, StillsSource, VideoSource, open_source
+from captures.sources.takes import TakesSource
 from captures.storage import read_events, read_rows
 from captures.viewers.controls import Command
 
@@ -119,6 +120,46 @@ def test_a_video_is_read_in_full(tmp_path: Path) -> None:
     assert len(frames) == 12
     assert [f.time_s for f in frames] == pytest.approx(np.arange(12) / 20)
     assert frames[11].image[..., 0].mean() > 180 > frames[11].image[..., 2].mean()  # red is first
+
+
+def test_a_folder_of_videos_is_a_clip_each_and_names_tell_the_sheet(tmp_path: Path) -> None:
+    takes = tmp_path / "takes"
+    takes.mkdir()
+    for name in ("grey-2.mp4", "patch-1.mp4", "walk.mp4"):
+        write_video(takes / name)
+    (takes / "broken.mp4").write_bytes(b"no video")
+    with open_source(str(takes)) as source:
+        assert isinstance(source, TakesSource) and not isinstance(source, StagedScenes)
+        assert source.files == ["broken.mp4", "grey-2.mp4", "patch-1.mp4", "walk.mp4"] and source.fps == pytest.approx(
+            20
+        )
+        frames = list(source)
+        (event,) = source.take_events()
+    assert event.kind == "unreadable" and "broken.mp4" in event.words
+    assert [frame.number for frame in frames] == list(range(1, 37)) and source.captured == 36
+    assert [frame.clip for frame in frames] == [1] * 12 + [2] * 12 + [3] * 12
+    assert [frame.condition for frame in frames[::12]] == ["grey", "patch", None]
+    times = np.diff([frame.time_s for frame in frames])
+    assert (times > 0).all() and np.flatnonzero(times > 1).tolist() == [11, 23]
+
+
+def test_takes_that_were_filmed_stay_first_and_must_be_there(tmp_path: Path) -> None:
+    for name in ("2.mp4", "1.mp4"):
+        write_video(tmp_path / name)
+    with open_source(str(tmp_path)) as source:
+        assert isinstance(source, TakesSource)
+        assert source.behind(["2.mp4"]).files == ["2.mp4", "1.mp4"]
+        with pytest.raises(InputError, match=r"3\.mp4 was filmed before and is gone"):
+            source.behind(["3.mp4"])
+        seen = 0
+        for _ in source:
+            seen += 1
+            source.close()
+        assert seen == 1
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none/1.mp4").write_bytes(b"no video")
+    with pytest.raises(InputError, match=r"1\.mp4 cannot be decoded as a video"):
+        open_source(str(tmp_path / "none"))
 
 
 @pytest.mark.parametrize(
