@@ -2,11 +2,12 @@
 
     python benchmarks/paper_frontier.py --data DATA --held HELD --out DIR [--steps 150] [--only grid]… [--plot FILE.png]
 
-The base is what ``physpatch train`` does by default, for 'digital clock' and with fewer steps; trained on photographs of DATA.
-Each patch is measured on the photographs of HELD, in colours drawn around the printing conditions that training leaves out (as
-in training: faded by up to 15 %, and mixed with one another or beyond), two poses each by the preset's ranges: target first, of views that are right with grey, with its interval over photographs; the controls
-at the same poses; and the patch in the colours of a screen. Points are kept in DIR, so that a killed bench goes on; those of
-another network, other photographs or other settings are made anew. Prints one JSON line a point, and draws them all.
+The base is what ``physpatch train`` does by default, for 'digital clock' and with fewer steps; trained on photographs of
+DATA. Each patch is measured on the photographs of HELD, in colours drawn around the printing conditions that training leaves
+out (as in training: faded by up to 15 %, and mixed with one another or beyond), two poses each by the preset's ranges: target
+first, of views that are right with grey, with its interval over photographs; the controls at the same poses; and the patch in
+the colours of a screen. Points are kept in DIR, so that a killed bench goes on; those of another network, other photographs
+or other settings are made anew. Prints one JSON line a point, and draws them all.
 """
 
 import argparse
