@@ -148,15 +148,15 @@ def session_frames(demo: Path, work: Path) -> Picture:
 
 
 def rendered_scenes(sheet: Path, work: Path) -> Picture:
-    """Render the sheet in every scene whose camera stays, in the same pose, three beside each other."""
+    """Render the sheet in every scene whose camera stays, in the same pose, five beside each other."""
     behind, frames = backgrounds(work)[1:], []
     for scene in map(RenderedScene.read, scene_names()):
         if scene.motion.moves_camera:
             continue
         rig = RenderedRig(sheet, scene, behind, clips=1, frames_per_clip=1, seed=2, samples=64)
-        frames.append(cv2.resize(next(iter(rig)).image, None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA))
-    frames += [np.full_like(frames[0], 255)] * (-len(frames) % 3)
-    return np.vstack([np.hstack(frames[i : i + 3]) for i in range(0, len(frames), 3)])
+        frames.append(cv2.resize(next(iter(rig)).image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA))
+    frames += [np.full_like(frames[0], 255)] * (-len(frames) % 5)
+    return np.vstack([np.hstack(frames[i : i + 5]) for i in range(0, len(frames), 5)])
 
 
 def moving_scenes(sheet: Path, work: Path, frames: int = 4) -> Picture:
