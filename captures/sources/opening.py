@@ -248,9 +248,7 @@ class Stills(SourceKind):
 
     def knows(self, spec: str) -> bool:
         path = Path(spec)
-        if path.is_dir():
-            return bool(files_in(path, PICTURE_SUFFIXES)) or not files_in(path, VIDEO_SUFFIXES)
-        return path.is_file() and path.suffix.lower() in PICTURE_SUFFIXES
+        return path.is_dir() or (path.is_file() and path.suffix.lower() in PICTURE_SUFFIXES)
 
     def open(self, spec: str, settings: CameraSettings) -> Source:
         path = Path(spec)

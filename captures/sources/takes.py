@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 from calibration.common.errors import InputError
+from calibration.common.pictures import PICTURE_SUFFIXES
 from calibration.sheet.layout import SHEET_KINDS
 from captures.sources.camera_settings import CameraSettings
 from captures.sources.frame import UNREADABLE, Event, Frame
@@ -19,10 +20,11 @@ class Takes(SourceKind):
 
     name: ClassVar[str] = "takes"
     summary: ClassVar[str] = "a folder of videos, each a clip"
-    rank: ClassVar[int] = 35  # after stills
+    rank: ClassVar[int] = 25  # before stills, which take any folder
 
     def knows(self, spec: str) -> bool:
-        return Path(spec).is_dir()
+        folder = Path(spec)
+        return folder.is_dir() and bool(files_in(folder, VIDEO_SUFFIXES)) and not files_in(folder, PICTURE_SUFFIXES)
 
     def open(self, spec: str, settings: CameraSettings) -> "TakesSource":
         return TakesSource(files_in(Path(spec), VIDEO_SUFFIXES), Path(spec))

@@ -156,7 +156,8 @@ class SheetScene:
         def masked(
             pose: RigPose, seed: int, *, rows: Rows | None = None, share: float = 1.0, refocus_dpt: float = 0.0
         ) -> Shot:
-            mask = self._patch_mask_at(pose)[slice(*(rows or (None,)))].astype(np.float32)
+            top, bottom = rows or (0, self._lens.height)
+            mask = self._patch_mask_at(pose)[top:bottom].astype(np.float32)
             return Shot(mask[..., None], mask)
 
         return expose(masked, exposure, before or pose, pose, self._lens.height, 0).coverage >= 0.5

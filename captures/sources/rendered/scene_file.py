@@ -19,7 +19,8 @@ Covered = Annotated[float, Field(ge=0, le=0.25)]  # more would need a thumb that
 _NEAREST_PANEL_M = 0.01
 ROOM_HALF_WIDTH_M = 1.4  # of its side walls
 ROOM_TABLE_M, ROOM_BEHIND_M = 0.3, 0.9  # its table below the camera, its wall behind the sheet, at least
-_FROM_WALL_M = 0.1  # of who walks there, and of lights
+# So far from them stay who walks there and lights: to the sides of the sheet, below it and behind it.
+_ASIDE_M, _BELOW_M, _BEHIND_M = (round(wall - 0.1, 6) for wall in (ROOM_HALF_WIDTH_M, ROOM_TABLE_M, ROOM_BEHIND_M))
 _LOWEST_SUN = math.sin(math.radians(1))
 _OF_LIGHTS = {"spectrum": ("ambient", "panel"), "at_m": ("panel", "sky"), "size_m": ("panel",), "turbidity": ("sky",)}
 _OF_SHAPES = {
@@ -224,23 +225,21 @@ class Scene(Record, ScenePart):
 
     @model_validator(mode="after")
     def _check_walk(self) -> Self:
-        most_m = round(ROOM_HALF_WIDTH_M - _FROM_WALL_M, 6)
         ends = (self.motion.from_m, self.motion.to_m) if isinstance(self.motion, WalkPast) else ()
-        if self.background == "room" and any(abs(end) > most_m for end in ends):
+        if self.background == "room" and any(abs(end) > _ASIDE_M for end in ends):
             raise ValueError(
-                f"a walk past in a room stays between its walls: from_m and to_m from -{most_m:g} to {most_m:g}"
+                f"a walk past in a room stays between its walls: from_m and to_m from -{_ASIDE_M:g} to {_ASIDE_M:g}"
             )
         return self
 
     @model_validator(mode="after")
     def _check_room(self) -> Self:
-        ends_m = [round(wall - _FROM_WALL_M, 6) for wall in (ROOM_HALF_WIDTH_M, ROOM_TABLE_M, ROOM_BEHIND_M)]
         for i, light in enumerate(self.lights if self.background == "room" else ()):
             x, y, z = light.at_m
-            if light.kind == "panel" and (abs(x) > ends_m[0] or y > ends_m[1] or z > ends_m[2]):
+            if light.kind == "panel" and (abs(x) > _ASIDE_M or y > _BELOW_M or z > _BEHIND_M):
                 raise ValueError(
                     f"lights.{i} is in or behind a wall or the table of the room; give it an at_m with x from "
-                    f"-{ends_m[0]:g} to {ends_m[0]:g}, y up to {ends_m[1]:g} and z up to {ends_m[2]:g}"
+                    f"-{_ASIDE_M:g} to {_ASIDE_M:g}, y up to {_BELOW_M:g} and z up to {_BEHIND_M:g}"
                 )
         return self
 

@@ -43,8 +43,7 @@ def before_paper(thumb: Mesh, paper: Mesh) -> Mesh:
     """Bring a thumb in front of whatever lies under it of paper that is bent towards the camera, in the sheet's axes."""
     silhouette = Delaunay(thumb.points[:, :2])
     under = paper.points[silhouette.find_simplex(paper.points[:, :2]) >= 0]
-    forwards = min(0.0, float(under[:, 2].min(initial=0.0)))
-    return replace(thumb, points=thumb.points + np.array([0, 0, forwards], np.float32))
+    return replace(thumb, points=thumb.points + np.array([0, 0, under[:, 2].min(initial=0.0)], np.float32))
 
 
 def _covered(thumb: Mesh, outline_mm: NDArray[np.floating]) -> float:
