@@ -287,8 +287,8 @@ def test_a_table_stands_below_a_large_sheet(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["room", "pan"])
 def test_a_room_catches_the_shadow_of_the_sheet(name: str, shared_sheet_pdf: Path) -> None:
-    """By a render without the sheet, where it does not stand before the wall itself."""
-    scene = Scene.read(name).changed(motion={"kind": "hold"})
+    """By a render without the sheet, where it does not stand before the wall itself; a stand has a shadow of its own."""
+    scene = Scene.read(name).changed(motion={"kind": "hold"}, stand=None)
     rig = RenderedRig(shared_sheet_pdf, scene, [], frame_wh=(160, 120))
     layout, held = rig.layouts[0], RigPose(0.38, 0.0, 0.0, 8.0, -4.0, 3.0)
 
@@ -332,8 +332,9 @@ def test_a_camera_that_adapts_has_seen_the_room_before_the_sheet(
     assert empty[inside].std(axis=0).max() < 0.2 * empty[inside].mean()  # a wall, not cells of all colours
 
 
-def test_a_sign_has_a_plate_and_a_post_and_a_pole_goes_on(shared_sheet_pdf: Path, wall: Path) -> None:
-    """What covers the background: a border around the sheet, the post below and not beside; the pole above and below."""
+def test_a_sign_has_a_plate_and_a_post_a_pole_goes_on_and_cloth_lies_around(shared_sheet_pdf: Path, wall: Path) -> None:
+    """What covers the background: a border around the sheet, and a post below that a sign alone has above; the pole above and
+    below; cloth on all sides."""
     held = RigPose(0.6, 0.0, 0.0, 0.0, 0.0, 0.0)
 
     def covered(**more: object) -> np.ndarray:
@@ -348,6 +349,14 @@ def test_a_sign_has_a_plate_and_a_post_and_a_pole_goes_on(shared_sheet_pdf: Path
     per_mm = np.ptp(across) / 113.3
     assert not bare[-1].any() and below.sum() == pytest.approx(60 * per_mm, rel=0.15) and below[158:162].all()
     assert np.ptp(np.flatnonzero(sign.any(axis=0))) == pytest.approx(153.3 * per_mm, rel=0.05)
+    stand = covered(stand={})
+    top, sheet_top = (np.flatnonzero(seen.any(axis=1))[0] for seen in (stand, bare))
+    assert stand[-1].sum() == pytest.approx(16 * per_mm, rel=0.3) and stand[-1, 158:162].any()
+    assert 0 <= sheet_top - top <= 2 * 2 * per_mm + 1  # the rod ends behind the board
+    assert np.flatnonzero(sign.any(axis=1))[0] < top
+    cloth = covered(support={"shape": "ripple", "amplitude_mm": 1, "length_m": 0.24})
+    for axis in (0, 1):
+        assert np.ptp(np.flatnonzero(cloth.any(axis=axis))) == pytest.approx(240 * per_mm, rel=0.05)
     pole = covered(support={"shape": "cylinder", "radius_mm": 60, "length_m": 4})
     for row in (pole[0], pole[-1]):
         assert row.sum() == pytest.approx(120 * per_mm, rel=0.15)

@@ -98,8 +98,8 @@ SKY = '[[lights]]\nkind = "sky"\n'
             r"support: radius_mm has no effect on a support of shape 'flat'; omit it, or",
         ),
         (
-            f'[support]\nshape = "ripple"\nlength_m = 4\n{LIT}',
-            "length_m has no effect on .* 'ripple'; .* choose cylinder",
+            f'[support]\nshape = "curl"\nlength_m = 4\n{LIT}',
+            "length_m has no effect on .* 'curl'; .* choose cylinder or ripple",
         ),
         (f"background_strength = 1e300\n{LIT}", "background_strength should be less than or equal to 100"),
         (
@@ -130,6 +130,11 @@ SKY = '[[lights]]\nkind = "sky"\n'
             f'[sign]\n[support]\nshape = "ripple"\n{LIT}',
             "the file: a sign's plate is flat, not a ripple; omit sign or support",
         ),
+        (
+            f'[stand]\n[support]\nshape = "curl"\n{LIT}',
+            "the file: a stand's plate is flat, not a curl; omit stand or support",
+        ),
+        (f"[sign]\n[stand]\n{LIT}", "the file: a sheet is on a sign or on a stand; omit one of them"),
         (f'[support]\nshape = "ripple"\nwavelength_mm = 0\n{LIT}', r"support\.wavelength_mm should be greater"),
         (f"[camera.effects.motion_blur]\nexposure_s = 1e300\n{LIT}", r"motion_blur\.exposure_s should be less"),
         (f"[camera.effects.rolling_shutter]\nbands = 1000000\n{LIT}", r"rolling_shutter\.bands should be less"),
@@ -164,6 +169,12 @@ def test_what_cannot_be_filmed(asked: dict[str, Any], words: str, shared_sheet_p
     if "samples" not in asked:
         with pytest.raises(InputError, match=words):
             VirtualRig(shared_sheet_pdf, behind, **asked)
+
+
+def test_cloth_is_not_much_larger_than_the_sheet(shared_sheet_pdf: Path, tmp_path: Path) -> None:
+    cloth = Scene(lights=[{"kind": "ambient"}], support={"shape": "ripple", "length_m": 40})
+    with pytest.raises(InputError, match=r"cloth of 40 m has too many waves .* give it a length_m of 1\.1 or less"):
+        RenderedRig(shared_sheet_pdf, cloth, [(tmp_path / "not read.png", None)])
 
 
 def test_a_frame_is_not_exposed_for_longer_than_its_motion_is_known(shared_sheet_pdf: Path, tmp_path: Path) -> None:

@@ -27,7 +27,17 @@ from captures.sources.rendered.shapes.patch_view import bent_patch_mask
 from captures.sources.rendered.shapes.thumb import before_paper, thumb_mesh
 from captures.sources.rendered.shots import Shot, ShotCache, shot_key
 from captures.sources.rendered.spectra import FIRST_NM, LAST_NM, STEP_NM, illuminant, sensitivities, white
-from captures.sources.rendered.surfaces import Mesh, Spec, bent, diffuse, plastic, sheet_mesh
+from captures.sources.rendered.surfaces import (
+    Mesh,
+    Spec,
+    bent,
+    cloth_area,
+    cloth_mesh,
+    diffuse,
+    linear_rgb,
+    plastic,
+    sheet_mesh,
+)
 
 _PIXELS = ("red", "green", "blue")
 _DARKEST, _LIGHTEST = 0.001, 0.97  # reflectances that a spectrum can have
@@ -37,6 +47,7 @@ _COVERAGE_SAMPLES = 16
 _PAPER_BACK = 0.8
 _BODY_GREY = 0.25
 _PLATE_GREY = 0.4  # zinc
+_CLOTH = (0.09, 0.14, 0.25)  # linear sRGB
 _SKIN = (0.45, 0.26, 0.19)  # linear sRGB
 _SKIN_INDEX, _SKIN_ROUGHNESS = 1.4, 0.4
 _NEAREST_MM = 10.0  # what is nearer to the camera is not seen
@@ -90,8 +101,10 @@ class SheetScene:
         self._meshes = {"sheet": sheet_mesh(layout, scene.support, phase)}  # what moves with the sheet
         if scene.support.shape == "cylinder":
             self._meshes["body"] = body_mesh(layout, scene.support)
-        if scene.sign is not None:
-            self._meshes |= {"plate": plate_mesh(layout, scene.sign), "post": post_mesh(layout, scene.sign)}
+        if scene.support.shape == "ripple":
+            self._meshes["cloth"] = cloth_mesh(layout, scene.support, phase)
+        if scene.plate is not None:
+            self._meshes |= {"plate": plate_mesh(layout, scene.plate), "post": post_mesh(layout, scene.plate)}
         if occluded:
             self._meshes["thumb"] = before_paper(thumb_mesh(layout, occluded, occluder_deg), self._meshes["sheet"])
         variant = self._mi.variant(), library_versions()
@@ -172,8 +185,9 @@ class SheetScene:
             mask = pixels_inside(corners, size_wh[::-1])
         else:
             points = partial(bent, layout=layout, support=support, phase=self._phase)
+            waves = cloth_area(layout, support) if support.shape == "ripple" else layout.cut
             mask = bent_patch_mask(
-                layout, lambda at_mm: pose.placed(points(at_mm)), self._projected, size_wh, _NEAREST_MM
+                layout, waves, lambda at_mm: pose.placed(points(at_mm)), self._projected, size_wh, _NEAREST_MM
             )
         if "thumb" in self._meshes:
             thumb = self._seen(self._meshes["thumb"].points, pose).astype(np.float32)
@@ -198,6 +212,7 @@ class SheetScene:
         surfaces: dict[str, Spec] = {
             "sheet": self._paper(),
             "body": {"type": "twosided", "inner": diffuse(_BODY_GREY)},
+            "cloth": {"type": "twosided", "inner": {"type": "diffuse", "reflectance": linear_rgb(_CLOTH)}},
             "plate": {"type": "twosided", "inner": diffuse(_PLATE_GREY)},
             "post": {"type": "twosided", "inner": diffuse(_PLATE_GREY)},
             "thumb": {"type": "twosided", "inner": _skin()},
@@ -447,7 +462,7 @@ def _sky_factor(light: Light, camera: str) -> float:
 
 
 def _skin() -> Spec:
-    return plastic({"type": "rgb", "value": list(_SKIN)}, _SKIN_INDEX, _SKIN_ROUGHNESS)
+    return plastic(linear_rgb(_SKIN), _SKIN_INDEX, _SKIN_ROUGHNESS)
 
 
 def _upright(direction: NDArray[np.float64]) -> list[float]:

@@ -4,7 +4,7 @@ from types import ModuleType
 from typing import Any
 
 from captures.sources.rendered.scene_file import ROOM_BEHIND_M, ROOM_HALF_WIDTH_M, ROOM_TABLE_M
-from captures.sources.rendered.surfaces import Spec, diffuse, plastic
+from captures.sources.rendered.surfaces import Spec, diffuse, linear_rgb, plastic
 
 _HALF_WIDTH_MM = 1000 * ROOM_HALF_WIDTH_M
 _HALF_HEIGHT_MM = 900.0  # at least
@@ -48,7 +48,7 @@ def furnished_room(mitsuba: ModuleType, sheet_mm: float, lowest_mm: float) -> di
         return {
             "type": "cube",
             "to_world": place().translate(centre).rotate([0, 1, 0], turn_deg).scale(list(half)),
-            "bsdf": {"type": "diffuse", "reflectance": _rgb(colour)},
+            "bsdf": {"type": "diffuse", "reflectance": linear_rgb(colour)},
         }
 
     radius = 62.0
@@ -64,10 +64,6 @@ def furnished_room(mitsuba: ModuleType, sheet_mm: float, lowest_mm: float) -> di
             "type": "sphere",
             "center": [500, table - radius, back - 330],
             "radius": radius,
-            "bsdf": plastic(_rgb(_BALL), _INDEX, _GLOSSY),
+            "bsdf": plastic(linear_rgb(_BALL), _INDEX, _GLOSSY),
         },
     }
-
-
-def _rgb(colour: tuple[float, float, float]) -> Spec:
-    return {"type": "rgb", "value": list(colour)}

@@ -28,7 +28,7 @@ _OF_SHAPES = {
     "radius_mm": ("curl", "cylinder"),
     "amplitude_mm": ("ripple",),
     "wavelength_mm": ("ripple",),
-    "length_m": ("cylinder",),
+    "length_m": ("cylinder", "ripple"),
 }
 
 
@@ -44,11 +44,13 @@ class Support(ScenePart):
 
     Attributes:
         shape: ``flat``; ``curl``, around an axis and away from the camera at the edges, or towards it for a negative radius;
-            ``cylinder``, the same on a body that is seen too, such as a mug or a pole; ``ripple``, waves as of cloth.
+            ``cylinder``, the same on a body that is seen too, such as a mug or a pole; ``ripple``, the waves of a cloth that
+            is seen around it.
         axis_deg: direction of the axis, or of the crests of the waves, on the sheet: 0 across, 90 down.
         radius_mm: of a curl or cylinder.
         amplitude_mm, wavelength_mm: of a ripple.
-        length_m: of a cylinder's body, half of it to either side of the patch; None for one and a half times the sheet.
+        length_m: of a cylinder's body, or of the cloth's sides, half of it to either side of the patch; None for one and a half
+            times the sheet along a cylinder, and twice the sheet for cloth.
     """
 
     shape: Literal["flat", "curl", "cylinder", "ripple"] = "flat"
@@ -72,7 +74,7 @@ class Support(ScenePart):
         return self
 
 
-class Sign(ScenePart):
+class PlateOnPost(ScenePart):
     """A plate behind a flat sheet, and the post that holds it.
 
     Attributes:
@@ -81,9 +83,24 @@ class Sign(ScenePart):
         height_m: of the post.
     """
 
+    above_mm: ClassVar[float] = 20.0  # the post reaches up beyond the sheet
+
     border_mm: float = Field(default=5.0, ge=0, le=1000)
     post_mm: Millimetres = 60.0
     height_m: Metres = 2.5
+
+
+class Sign(PlateOnPost):
+    """A sign by a road."""
+
+
+class Stand(PlateOnPost):
+    """A stand such as a musician's: a board on a slender rod that ends behind it."""
+
+    above_mm: ClassVar[float] = -20.0
+
+    border_mm: float = Field(default=2.0, ge=0, le=1000)
+    post_mm: Millimetres = 16.0
 
 
 class Paper(ScenePart):
@@ -191,7 +208,7 @@ class Scene(Record, ScenePart):
 
     Attributes:
         summary: one line.
-        support, sign, paper, lights, occluder, camera, motion: see there.
+        support, sign, stand, paper, lights, occluder, camera, motion: see there.
         background: ``photograph``, one of a session's photographs, far away and lit like the sheet; or ``room``, three walls
             and a table of grey paint that catch the sheet's shadow and reflect its light.
         background_strength: how bright the photograph is beside the sheet.
@@ -204,6 +221,7 @@ class Scene(Record, ScenePart):
     summary: str = ""
     support: Support = Support()
     sign: Sign | None = None
+    stand: Stand | None = None
     paper: Paper = Paper()
     lights: list[Light] = Field(min_length=1)
     occluder: Occluder | None = None
@@ -218,9 +236,12 @@ class Scene(Record, ScenePart):
         return self
 
     @model_validator(mode="after")
-    def _check_sign(self) -> Self:
-        if self.sign is not None and self.support.shape != "flat":
-            raise ValueError(f"a sign's plate is flat, not a {self.support.shape}; omit sign or support")
+    def _check_plate(self) -> Self:
+        if self.sign is not None and self.stand is not None:
+            raise ValueError("a sheet is on a sign or on a stand; omit one of them")
+        if self.plate is not None and self.support.shape != "flat":
+            kind = "stand" if self.sign is None else "sign"
+            raise ValueError(f"a {kind}'s plate is flat, not a {self.support.shape}; omit {kind} or support")
         return self
 
     @model_validator(mode="after")
@@ -253,6 +274,11 @@ class Scene(Record, ScenePart):
         if not around and all(light.at_m[2] >= 0 for light in self.lights):
             raise ValueError("all lights are behind the sheet; give one an at_m with its third number, z, below 0")
         return self
+
+    @property
+    def plate(self) -> PlateOnPost | None:
+        """Return the plate and post that hold the sheet, if any do."""
+        return self.stand if self.sign is None else self.sign
 
     @property
     def spectrum(self) -> str:

@@ -2,17 +2,19 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from calibration.common.errors import InputError
-from calibration.sheet.layout import SheetLayout
+from calibration.sheet.layout import Rect, SheetLayout
 from captures.sources.rendered.scene_file import Support
 
+GAP_MM = 0.5  # between paper and what holds it
 _FACETS = 64  # along each side of a bent sheet
+_CLOTH_SHARE, _LARGEST_CLOTH = 2.0, 10.0  # of the sheet's sides
 
 Floats = NDArray[np.floating]
 Spec = dict[str, Any]  # what Mitsuba builds an object from
@@ -37,8 +39,14 @@ def require_fit(layout: SheetLayout, support: Support) -> None:
     """Check that a sheet can be bent as its support does.
 
     Raises:
-        InputError: if it would go round and overlap itself.
+        InputError: if it would go round and overlap itself, or is much smaller than the cloth around it.
     """
+    shorter_m = min(layout.cut.width_mm, layout.cut.height_mm) / 1000
+    if support.shape == "ripple" and (support.length_m or 0) > _LARGEST_CLOTH * shorter_m:
+        raise InputError(
+            f"the scene's cloth of {support.length_m:g} m has too many waves for a sheet of {shorter_m:g} m; give it a "
+            f"length_m of {_LARGEST_CLOTH * shorter_m:.2g} or less, or print a larger sheet"
+        )
     if _PROFILES[support.shape] is not _rolled:
         return
     axis = math.radians(support.axis_deg)
@@ -61,15 +69,45 @@ def sheet_mesh(layout: SheetLayout, support: Support, phase: float = 0.0) -> Mes
         support: what holds it.
         phase: of a ripple, in radians.
     """
-    cut = layout.cut
     facets = 1 if support.shape == "flat" else _FACETS
-    along = np.linspace(0, 1, facets + 1)
-    u, v = (a.ravel() for a in np.meshgrid(along, along))
-    points = bent(np.stack([cut.x_mm + u * cut.width_mm, cut.y_mm + v * cut.height_mm], axis=1), layout, support, phase)
-    rows = np.arange(facets)[:, None] * (facets + 1) + np.arange(facets)
-    a, b, c, d = (corner.ravel() for corner in (rows, rows + 1, rows + facets + 1, rows + facets + 2))
+    return _bent_mesh(np.linspace(0, 1, facets + 1), np.linspace(0, 1, facets + 1), layout, support, phase)
+
+
+def cloth_mesh(layout: SheetLayout, support: Support, phase: float = 0.0) -> Mesh:
+    """Bend the cloth around and just behind a sheet that has its waves. For arguments see :func:`sheet_mesh`."""
+    area, cut = cloth_area(layout, support), layout.cut
+    # Facets like those of the sheet, so that neither passes through the other.
+    u = np.arange(*_facets(area.x_mm - cut.x_mm, area.right_mm - cut.x_mm, cut.width_mm)) / _FACETS
+    v = np.arange(*_facets(area.y_mm - cut.y_mm, area.bottom_mm - cut.y_mm, cut.height_mm)) / _FACETS
+    cloth = _bent_mesh(u, v, layout, support, phase)
+    return replace(cloth, points=cloth.points + np.array([0, 0, GAP_MM], np.float32), uv=np.zeros_like(cloth.uv))
+
+
+def cloth_area(layout: SheetLayout, support: Support) -> Rect:
+    """Return where cloth lies, in millimetres on the sheet: around its patch, and at least under all of it."""
+    cut, (x, y) = layout.cut, layout.patch.corners_mm.mean(axis=0)
+    width, height = _CLOTH_SHARE * cut.width_mm, _CLOTH_SHARE * cut.height_mm
+    if support.length_m is not None:
+        width = height = 1000 * support.length_m
+    left, top = min(x - width / 2, cut.x_mm), min(y - height / 2, cut.y_mm)
+    return Rect(left, top, max(x + width / 2, cut.right_mm) - left, max(y + height / 2, cut.bottom_mm) - top)
+
+
+def _facets(first_mm: float, last_mm: float, sheet_mm: float) -> tuple[int, int]:
+    """Return the first border, and the one after the last, of facets as wide as those of a sheet's side."""
+    return math.floor(first_mm / sheet_mm * _FACETS), math.ceil(last_mm / sheet_mm * _FACETS) + 1
+
+
+def _bent_mesh(u: Floats, v: Floats, layout: SheetLayout, support: Support, phase: float) -> Mesh:
+    """Bend a grid (U,), (V,) of places across and down the sheet, as shares of its sides."""
+    cut = layout.cut
+    across, down = (a.ravel() for a in np.meshgrid(u, v))
+    at_mm = np.stack([cut.x_mm + across * cut.width_mm, cut.y_mm + down * cut.height_mm], axis=1)
+    points = bent(at_mm, layout, support, phase)
+    corner = (np.arange(len(v) - 1)[:, None] * len(u) + np.arange(len(u) - 1)).ravel()
+    a, b, c, d = corner, corner + 1, corner + len(u), corner + len(u) + 1
     faces = np.concatenate([np.stack([a, c, b], axis=1), np.stack([b, c, d], axis=1)])
-    return Mesh(points.astype(np.float32), faces.astype(np.uint32), np.stack([u, v], axis=1).astype(np.float32))
+    return Mesh(points.astype(np.float32), faces.astype(np.uint32), np.stack([across, down], axis=1).astype(np.float32))
 
 
 def skin_of(rings: Sequence[Floats]) -> Mesh:
@@ -121,6 +159,11 @@ _PROFILES: dict[str, Callable[[Floats, Support, float], tuple[Floats, Floats]]] 
 def diffuse(reflectance: float) -> Spec:
     """Describe a grey paint."""
     return {"type": "diffuse", "reflectance": {"type": "spectrum", "value": reflectance}}
+
+
+def linear_rgb(colour: tuple[float, float, float]) -> Spec:
+    """Describe what reflects a colour of linear sRGB."""
+    return {"type": "rgb", "value": list(colour)}
 
 
 def plastic(colour: Spec, index: float, roughness: float) -> Spec:
