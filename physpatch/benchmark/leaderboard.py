@@ -121,6 +121,8 @@ def chosen_tables(names: Sequence[str], changes: Mapping[str, Any]) -> tuple[Ben
     axes = {field.name for field in fields(BenchPlan)}
     of_plan = {name: value for name, value in changes.items() if name in axes}
     of_base = {name: value for name, value in changes.items() if name not in axes}
+    if "steps" in of_base:  # either sets the length of a training; with both, steps are for the patch to begin with
+        of_base = {"queries": None} | of_base
 
     def changed(plan: BenchPlan) -> BenchPlan:
         # What is asked for holds for the patch to begin with as well.
