@@ -223,7 +223,9 @@ class AttackLoss(nn.Module):
                     disturbances.enter_context(method.inside(judge.victim, judge.victim.fitted(images), generator))
                 attacked = self._attacked(judge, composite, place)
                 scores, judged = self._scores(judge.victim, attacked.images, boxes, size)
-            yield _Answers(judge.objective, scores, judged, attacked.suspicion)
+            # An answer below the victim's threshold is none, which scores do not say.
+            learnt_from = judged if getattr(judge.objective, "sees_answers", False) else scores
+            yield _Answers(judge.objective, learnt_from, judged, attacked.suspicion)
 
     def _attacked(self, judge: _Judge, composite: Tensor, place: Tensor) -> Attacked:
         """Bring the composites to a victim's size, and through its defence as an attacker sees it.

@@ -1,6 +1,6 @@
 """Objectives against formulas written out here; they are minimised, and small when the attack works."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -193,6 +193,23 @@ def test_a_view_succeeds_where_every_victim_is_fooled_and_no_defence_suspects_it
     by_view, alike = attack.each(images, labels, params, cells.expand(4, -1, -1, -1))
     assert alike.tolist() == fooled.tolist()
     torch.testing.assert_close(by_view.mean(dim=0), terms)
+
+
+@pytest.mark.parametrize(("target", "share"), [(2, 1.0), (None, 0.0)])
+def test_hard_labels_are_those_that_a_product_shows(target: int | None, share: float, tiny_victim: Victim) -> None:
+    """Blue images, which the network takes for blue, but never as surely as its product's threshold."""
+    unsure = replace(tiny_victim, threshold=0.999)
+    cells = torch.zeros(3, 2, 2).index_fill(0, torch.tensor([2]), 0.8)
+    images = cells[:, :1, :1].expand(4, 3, 32, 32)
+    region = AttackRegion(Placement.cut("square", 0.1, (2, 2)), "image")
+    params = sample(EotConfig.none(), 4, torch.Generator().manual_seed(0))
+    labels = torch.full((4,), 2)
+    for victim, failed in ((tiny_victim, 1 - share), (unsure, share)):
+        attack = AttackLoss(Static(cells), [victim], [choose_objective("classify", target, "answer")], region)
+        terms, fooled = attack(images, labels, params)
+        by_view, _ = attack.each(images, labels, params, cells.expand(4, -1, -1, -1))
+        assert float(terms[0].detach()) == failed and (by_view == failed).all()
+        assert (fooled == 1 - failed).all()
 
 
 @pytest.mark.parametrize("task", ["classify", "detect"])

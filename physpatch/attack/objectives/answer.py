@@ -14,6 +14,7 @@ class TargetedAnswer(TargetedClassification):
     """The share of images on which the target does not come first."""
 
     term_names: ClassVar[tuple[str, ...]] = ("failed",)
+    sees_answers: ClassVar[bool] = True
 
     def terms(self, scores: Tensor, labels: Tensor) -> dict[str, Tensor]:
         return {"failed": 1 - self.success(scores, labels).float().mean()}
@@ -24,6 +25,7 @@ class UntargetedAnswer(UntargetedClassification):
     """The share of images on which the true class comes first."""
 
     term_names: ClassVar[tuple[str, ...]] = ("failed",)
+    sees_answers: ClassVar[bool] = True
 
     def terms(self, scores: Tensor, labels: Tensor) -> dict[str, Tensor]:
         return {"failed": 1 - self.success(scores, labels).float().mean()}

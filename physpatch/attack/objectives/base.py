@@ -9,7 +9,11 @@ from calibration.common.errors import InputError
 
 
 class Objective(Protocol):
-    """A loss on the scores of a batch, as named terms whose sum is minimised."""
+    """A loss on the scores of a batch, as named terms whose sum is minimised.
+
+    One whose terms are to be computed from the scores by which success is judged, as it sees answers alone, has an attribute
+    ``sees_answers`` of True.
+    """
 
     term_names: ClassVar[tuple[str, ...]]
 
