@@ -182,7 +182,7 @@ def print_(
     if printing:
         patch = _patch_to_compare(path, run)
         for condition in printing:
-            _proof(path, condition, patch)
+            _proof(path, condition, patch, json_out)
     if open_it:
         _show_file(path)
     if json_out != "-":
@@ -289,12 +289,16 @@ def _note_measured(path: Path, measured_mm: tuple[float, float], json_out: str |
     output_json(json_out, {"sheet": str(path), "measured_mm": list(measured_mm)})
 
 
-def _proof(path: Path, condition: "PrintingCondition", patch: Patch | None) -> None:
+def _proof(path: Path, condition: "PrintingCondition", patch: Patch | None, json_out: str | None) -> None:
     """Save a soft proof of the PDF and say which cells print in another colour."""
     from printouts.soft_proof import save_soft_proof
 
     proof = save_soft_proof(path, condition, patch)
-    say(f"{proof.sentence()}; on a screen and in print: {proof.picture.name}")
+    words = f"{proof.sentence()}; on a screen and in print: {proof.picture.name}"
+    if json_out == "-":
+        say(words)
+    else:
+        click.echo(words)
 
 
 def _show_printed(path: Path, paper: str, layouts: Sequence[SheetLayout], json_out: str | None) -> None:

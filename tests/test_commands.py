@@ -385,16 +385,22 @@ def test_a_sheet_is_proofed_for_a_press(command: Callable[..., CommandResult], t
     cells = np.full((2, 3, 3), 255, np.uint8)
     cells[0, 1] = (0, 0, 255)  # a blue that no press prints
     Patch(cells).save(tmp_path)
-    done = command("print", tmp_path, "--out", tmp_path / "sheet.pdf", "--condition", "newspaper")
-    assert done.code == 0, done.err
-    assert "ifra-26-newspaper (relative): 1 of 6 cells print in another colour" in done.err
-    assert "row 1 column 2" in done.err
+    words = ("print", tmp_path, "--out", tmp_path / "sheet.pdf", "--condition", "newspaper")
+    for done, shown in ((command(*words, "--quiet"), "out"), (command(*words, "--json", "-"), "err")):
+        assert done.code == 0, done.err
+        assert "ifra-26-newspaper (relative): 1 of 6 cells print in another colour" in getattr(done, shown)
+        assert "row 1 column 2" in getattr(done, shown)
     picture = cv2.imread(str(tmp_path / "sheet-ifra-26-newspaper-relative.png"))
     screen, printed = picture[:, : picture.shape[1] // 2], picture[:, picture.shape[1] // 2 :]
     assert np.median(screen) == 255 and 180 < np.median(printed) < 230  # bare newsprint is grey
     profile = printer_profile(tmp_path / "mine.icc")
     done = command("print", tmp_path, "--out", tmp_path / "mine.pdf", "--icc", profile)
-    assert done.code == 0 and "mine" in done.err and "0 of 6 cells" in done.err, done.err
+    assert done.code == 0 and "mine" in done.out and "0 of 6 cells" in done.out, done.err
+    (tmp_path / "other").mkdir()
+    same_name = printer_profile(tmp_path / "other/mine.icc")
+    command("print", tmp_path, "--icc", profile, "--icc", same_name).assert_refused(
+        "would both be called mine; copy one"
+    )
 
 
 def test_what_crosses_rooms_is_handed_in_by_the_door() -> None:

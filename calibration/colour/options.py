@@ -80,4 +80,10 @@ def load_conditions(names: Sequence[str], profiles: Sequence[Path]) -> "tuple[Pr
     from calibration.colour.printing_condition import PrintingCondition, load_condition, training_conditions
 
     named = (training_conditions() if name == _ALL else (load_condition(name),) for name in names)
+    of_stems: dict[str, Path] = {}
+    for profile in profiles:
+        if profile.resolve() != of_stems.setdefault(profile.stem, profile.resolve()):
+            raise InputError(
+                f"{of_stems[profile.stem]} and {profile} would both be called {profile.stem}; copy one to another name"
+            )
     return (*chain.from_iterable(named), *map(PrintingCondition.from_icc, profiles))
