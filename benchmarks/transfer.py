@@ -26,6 +26,7 @@ from rig_films import require_apart
 from calibration.common.errors import InputError
 from physpatch import EotConfig, TrainConfig, load_victim
 from physpatch.attack.placement import Placement
+from physpatch.benchmark.plan import Way
 from physpatch.data.photographs import UNLABELLED, Photographs, load_photos, photos_for
 from physpatch.evaluation.classification import rate_over, scenes
 from physpatch.records.config import RANDOM_STARTS
@@ -76,7 +77,7 @@ def main() -> None:
     target = first.category_index(options.target)
     for way in options.way or ["pgd"]:
         for seed in range(options.first_seed, options.first_seed + options.seeds):
-            config = _with_way(base, way).changed(seed=seed)
+            config = Way.parse(way).applied(base).changed(seed=seed)
             trainer = Trainer(first, training, config, target, others=other_victims)
             records = list(trainer)
             if options.out:
@@ -93,13 +94,6 @@ def main() -> None:
                 "judged": {judge.victim.name: judge.judged(trainer.patch) for judge in judges},
             }
             print(json.dumps(line), flush=True)  # noqa: T201
-
-
-def _with_way(config: TrainConfig, way: str) -> TrainConfig:
-    """Apply ``TECHNIQUE[:OBJECTIVE[:TRANSFER+…]]``."""
-    technique, objective, transfer = (*way.split(":"), "", "")[:3]
-    methods = tuple(transfer.split("+")) if transfer else ()
-    return config.changed(technique=technique, objective=objective or config.objective.loss, transfer=methods)
 
 
 class Judge:

@@ -337,9 +337,7 @@ def test_a_patch_is_measured_on_named_papers(
 ) -> None:
     vivid_patch().save(tmp_path)
     asked: list[Any] = []
-    monkeypatch.setattr(
-        "physpatch.training.run_evaluation.evaluate_run", lambda *_, **more: asked.append(more["printing"]) or {}
-    )
+    monkeypatch.setattr("physpatch.training.run_evaluation.evaluate_run", lambda *_, **more: asked.append(more) or {})
     for arguments, printing in (
         ((), None),
         (("--condition", "screen"), ()),
@@ -349,7 +347,12 @@ def test_a_patch_is_measured_on_named_papers(
         ),
     ):
         assert command("evaluate", tmp_path, *arguments).code == 0
-        assert asked.pop() == printing
+        assert asked.pop()["printing"] == printing
+    on_screen = TrainConfig.of(eot=EotConfig.preset("desk").changed(prints=()))
+    Patch(vivid_patch().cells, provenance={"config": on_screen.to_dict()}).save(tmp_path)
+    for arguments, prints in ((("--preset", "mild"), ()), (("--eot", "--preset", "mild"), training_conditions())):
+        assert command("evaluate", tmp_path, *arguments).code == 0
+        assert asked.pop()["eot"] == EotConfig.preset("mild").changed(prints=prints)
     command("evaluate", tmp_path, "--condition", "screen", "--icc", "x.icc").assert_refused(
         "leave out the other conditions"
     )
@@ -373,7 +376,17 @@ def test_a_patch_is_trained_for_real_prints(
     (printer,) = trained.pop().eot.prints
     assert printer.name == "mine" and np.abs(printer.table - srgb_to_linear(lattice())).max() < 0.03
     assert command("train", "--icc", profile, "--condition", "coated").code == 0
-    assert len(trained.pop().eot.prints) == 2
+    both = trained.pop()
+    assert len(both.eot.prints) == 2
+    made = tmp_path / "run.json"
+    made.write_text(json.dumps({"config": both.to_dict()}))
+    assert command("train", "--config", made, "--preset", "outdoor").code == 0  # other ranges, the same press
+    kept = trained.pop().eot
+    assert [condition.name for condition in kept.prints] == [condition.name for condition in both.eot.prints]
+    assert kept.ranges == EotConfig.preset("outdoor").ranges
+    made.write_text(json.dumps({"config": TrainConfig.of(eot=EotConfig.none()).to_dict()}))
+    assert command("train", "--config", made, "--preset", "outdoor").code == 0
+    assert trained.pop().eot == EotConfig.preset("outdoor")
     command("train", "--condition", "screen", "--condition", "coated").assert_refused("leave out the other conditions")
     command("train", "--condition", "glossy").assert_refused("unknown printing condition 'glossy'", "coated")
     command("train", "--icc", "none.icc").assert_refused("none.icc is no ICC profile that can be read")

@@ -20,6 +20,7 @@ from physpatch.commands.options import (
     TRUST_OPTION,
     config_option,
     eot_config,
+    own_colours,
 )
 from physpatch.commands.results import say_print_next, show_defences, show_results
 from physpatch.records.config import MOST_SEED, require_data
@@ -127,7 +128,8 @@ def evaluate(
     views = None
     if eot is not None or preset is not None or ranges:
         trained = load_run_config(folder) if eot is None else None
-        views = eot_config(eot is not False, preset, ranges, base=(trained or DEFAULT).eot)
+        base = (trained or DEFAULT).eot
+        views = eot_config(eot is not False, preset, ranges, base=base, printing=own_colours(base) if preset else None)
     printing = chosen_prints(conditions, icc)
 
     from physpatch.records.evaluation_record import measured_by_model  # after the options are checked: it imports torch

@@ -361,6 +361,11 @@ def eot_config(
     return base.with_ranges(ranges)
 
 
+def own_colours(eot: EotConfig) -> tuple[Print, ...] | None:
+    """Return the colours that a preset, which has ranges alone, leaves as they are; None without any transformation."""
+    return None if eot == EotConfig.none() else eot.prints
+
+
 def refuse_ignored(config: TrainConfig, given: Collection[str]) -> None:
     """Refuse the ``given`` settings of the patch and its object that would have no effect.
 

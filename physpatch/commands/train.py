@@ -20,6 +20,7 @@ from physpatch.commands.options import (
     TRAIN_PRESET_OPTION,
     config_options,
     eot_config,
+    own_colours,
     refuse_ignored,
 )
 from physpatch.commands.results import say_print_next, show_results, training_progress
@@ -199,7 +200,10 @@ def train(
                 )
                 # --eot asks for transformations, and a file that --no-eot made has none.
                 base = config.default_eot if "eot" in _given(context) and config.eot == EotConfig.none() else config.eot
-                config = config.changed(eot=eot_config(eot, preset, ranges, profile, base, printing))
+                # A preset replaces a file's ranges, and its colours only if they were measured together with these.
+                kept = own_colours(base) if preset and profile is None and config.profile is None else None
+                colours = kept if printing is None else printing
+                config = config.changed(eot=eot_config(eot, preset, ranges, profile, base, colours))
                 # New ranges or colours replace those of a profile.
                 if not eot or preset or profile or printing is not None:
                     config = config.changed(profile=None if profile is None else file_sha256(profile))
