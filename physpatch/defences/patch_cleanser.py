@@ -20,9 +20,13 @@ _AT_ONCE = 64  # masked pictures
 class PatchCleanser(Defence):
     """Mask the picture in every place in turn, and believe the answer that a second mask does not change.
 
-    Whatever square of :data:`SIDE` of the picture's side a patch fills, one of the masks covers all of it (section 3.2). Where
+    Whatever square of :attr:`side` of the picture's side a patch fills, one of the masks covers all of it (section 3.2). Where
     the answers under single masks disagree, an answer of the minority counts if every second mask leaves it (algorithm 1);
     if there is none, the majority's does.
+
+    Attributes:
+        side: of the largest patch that is certified against, as a share of the picture's side.
+        places: of a mask, along a side.
     """
 
     name: ClassVar[str] = "patch-cleanser"
@@ -31,6 +35,8 @@ class PatchCleanser(Defence):
     )
     tasks: ClassVar[tuple[Task, ...]] = ("classify",)
     certifies: ClassVar[bool] = True
+    side: ClassVar[float] = SIDE
+    places: ClassVar[int] = MASKS
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
@@ -74,11 +80,11 @@ class PatchCleanser(Defence):
     def _covering_masks(self) -> Tensor:
         """Make the masks (M, 1, H, W), 1 where they cover, of which one covers any patch (section 3.2, equations 1 and 2)."""
         size = self.victim.preprocessing.size
-        patch = round(SIDE * size)
-        stride = ceil((size - patch + 1) / MASKS)
+        patch = round(self.side * size)
+        stride = ceil((size - patch + 1) / self.places)
         side = patch + stride - 1
-        starts = [min(number * stride, size - side) for number in range(MASKS)]
-        masks = torch.zeros(MASKS * MASKS, 1, size, size)
+        starts = [min(number * stride, size - side) for number in range(self.places)]
+        masks = torch.zeros(self.places**2, 1, size, size)
         for mask, (top, left) in zip(masks, [(top, left) for top in starts for left in starts], strict=True):
             mask[:, top : top + side, left : left + side] = 1
         return masks
