@@ -421,6 +421,28 @@ def test_what_crosses_rooms_is_handed_in_by_the_door() -> None:
         Workflows.of(click.Context(train))
 
 
+def test_progress_averages_over_the_steps_of_one_start_alone() -> None:
+    from physpatch.commands.results import training_progress
+    from physpatch.training.trainer import StepRecord
+
+    shown: list[str] = []
+
+    class Bar:
+        def show(self, done: int, total: int, words: str) -> None:
+            shown.append(words)
+
+    show = training_progress(Bar())  # type: ignore[arg-type]
+    for step, (trial, success) in enumerate([(0, 1.0), (0, 0.5), (1, 0.0), (None, 0.5), (None, 1.0)], start=1):
+        show(StepRecord(step, 1.0, {}, success, 0.1, on_screen=success if step == 2 else None, trial=trial), 5)
+    assert shown == [
+        "fools 100 % on a screen",
+        "fools 75 % on a screen, 50 % on a screen",
+        "fools 0 % on a screen",
+        "fools 50 % on a screen",
+        "fools 75 % on a screen",
+    ]
+
+
 @pytest.mark.parametrize("name", ["train", "live", "print", "evaluate", "bench"])
 def test_long_help_is_in_groups_that_name_every_option(name: str) -> None:
     command = cli.cli.get_command(click.Context(cli.cli), name)

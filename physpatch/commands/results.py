@@ -28,8 +28,14 @@ def training_progress(bar: ProgressBar) -> "Callable[[StepRecord, int], None]":
     """Create the callback that advances a bar with each training step, and says what the patch does so far."""
     latest: deque[float] = deque(maxlen=_STEPS_AVERAGED)
     on_screen: deque[float] = deque(maxlen=_SCREENS_AVERAGED)
+    trial: int | None = None
 
     def show(record: "StepRecord", steps: int) -> None:
+        nonlocal trial
+        if record.trial != trial:  # another patch
+            trial = record.trial
+            latest.clear()
+            on_screen.clear()
         latest.append(record.success)
         if record.on_screen is not None:
             on_screen.append(record.on_screen)

@@ -60,6 +60,7 @@ class StepRecord:
         printed: whether the patch was shown as a print, not in the colours of a screen.
         queries: the images that each victim was shown so far, where it gives predictions alone.
         on_screen: the same share with the patch in the colours of a screen, measured every few steps; None at others.
+        trial: the number of the start that this step tries, from 0; None once the training goes on with the best, or has one.
         cells: the latest snapshot, (rows, columns, 3) uint8.
     """
 
@@ -71,6 +72,7 @@ class StepRecord:
     printed: bool = False
     queries: int | None = None
     on_screen: float | None = None
+    trial: int | None = None
     cells: NDArray[np.uint8] | None = None
 
 
@@ -405,6 +407,7 @@ class Trainer:
             bool(self.config.eot.prints),
             self.queries,
             on_screen,
+            self.step // self._trial_steps if self._in_trial(self.step + 1) else None,
         )
 
     def _require_gradient(self) -> None:

@@ -263,12 +263,14 @@ def test_the_best_of_several_starts_goes_on(tiny_victim, photographs) -> None:
     config = CONFIG.changed(restarts=3, steps=20)
     trainer = Trainer(tiny_victim, photographs, config, 2)
     assert trainer.total_steps == 20 + 2 * 3
-    losses, ends = [], []
+    losses, ends, trials = [], [], []
     for record in trainer:
         losses.append(trainer._comparison_loss())
+        trials.append(record.trial)
         if record.step in (3, 6, 9):
             ends.append(trainer._leader.loss)
     assert ends[0] >= ends[1] >= ends[2] and ends[0] > ends[2]
+    assert trials == [0] * 3 + [1] * 3 + [2] * 3 + [None] * 17
     assert losses[8] == pytest.approx(ends[2])  # what goes on after the last trial is the leader
     assert losses[-1] < losses[8]
 
