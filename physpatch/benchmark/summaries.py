@@ -302,9 +302,7 @@ def _over_seeds(
     if len(rates) == len(values):
         least, most = _mean_interval(rates)
         low, high = mean - math.hypot(mean - low, mean - least), mean + math.hypot(high - mean, most - mean)
-    elif (
-        low == high
-    ):  # one seed, or a number of the photographs alone: the spread over seeds says nothing of its chance
+    elif low == high:  # one seed, or the same number from the same photographs by each: no spread that tells its chance
         return Estimate(mean, None, len(means), unit)
     return Estimate(mean, (max(0.0, low), min(1.0, high)) if unit == "share" else (low, high), len(means), unit)
 
