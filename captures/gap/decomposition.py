@@ -225,7 +225,7 @@ def _background(
             if observe(frame.picture, frame.pose) is not None:  # it can be measured, but not where it counts
                 return condition, []
     if not located:
-        raise UnmeasurableError("no kept frame shows a sheet; record with --keep key or --keep all")
+        raise UnmeasurableError("no kept frame shows a sheet whose markers are read; record with --keep all")
     raise UnmeasurableError(
         f"no sheet can be measured in the kept frames that show one ({located}), because its white border is cut off, narrower "
         "than 3 pixels, overexposed or not plain; show it whole and larger, and turn the camera's sharpening down"

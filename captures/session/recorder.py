@@ -4,7 +4,7 @@ import shutil
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import cv2
 import numpy as np
@@ -15,11 +15,35 @@ from calibration.common.files import naming
 from captures.inference.analyser import Analysis
 from captures.sources.frame import Frame
 from captures.sources.opencv import KEPT_JPEG, KEPT_PNG, rgb
-from captures.storage import LOSSY_SUFFIX, RAW_FOLDER, WHOLE_SUFFIX
+from captures.storage import LOSSY_SUFFIX, RAW_FOLDER, WHOLE_SUFFIX, FrameRow
 from physpatch.evaluation.figures.pictures import VideoFile
 
 _RESERVE_BYTES = 20_000_000
-_KEY_EVERY_S = 1.0  # one key frame per second, and the first of each clip and condition
+_KEY_EVERY_S = 1.0
+
+
+@dataclass(frozen=True)
+class _KeyFrame:
+    """What a frame has to have in common with the last key frame not to be one.
+
+    One frame a second is a key frame, the first of each clip and condition, and the first whose sheet is located after one
+    without: an approach is soon over once its markers can be read, and only such frames can be replayed.
+    """
+
+    condition: str
+    clip: int
+    time_s: float
+    located: bool
+
+    @classmethod
+    def of(cls, row: FrameRow) -> Self:
+        return cls(row.condition, row.clip, row.time_s, row.distance_m is not None)
+
+    def follows(self, last: "_KeyFrame") -> bool:
+        """Tell whether this frame is a key frame, too."""
+        another_take = (self.condition, self.clip) != (last.condition, last.clip)
+        later = self.time_s - last.time_s >= _KEY_EVERY_S
+        return another_take or later or (self.located and not last.located)
 
 
 @dataclass(frozen=True)
@@ -69,7 +93,7 @@ class Recorder(AbstractContextManager["Recorder"]):
         self._name = "video.mp4" if part == 1 else f"video-{part}.mp4"
         self._video: VideoFile | None = None
         self._number = 0
-        self._last_key: tuple[str, int, float] | None = None
+        self._last_key: _KeyFrame | None = None
 
     def __exit__(self, *exception: object) -> None:
         if self._video is not None:
@@ -92,10 +116,10 @@ class Recorder(AbstractContextManager["Recorder"]):
             self._video = VideoFile(self._out / self._name, picture.shape[1::-1], self._fps, fast=True)
         self._video.add(picture, row.time_s - self._begins_s)
         self._number += 1
-        last = self._last_key
-        key = last is None or (row.condition, row.clip) != last[:2] or row.time_s - last[2] >= _KEY_EVERY_S
+        candidate = _KeyFrame.of(row)
+        key = self._last_key is None or candidate.follows(self._last_key)
         if key:
-            self._last_key = (row.condition, row.clip, row.time_s)
+            self._last_key = candidate
             self._save("frames", f"{row.frame:06d}-{row.condition}.jpg", picture)
         if self._keep.keeps(self._number, key=key):
             self._keep_frame(analysis.frame, row.frame)
