@@ -244,7 +244,7 @@ def test_the_same_seed_gives_the_same_replay(film, victim) -> None:
 
 def test_what_cannot_be_replayed_says_why(film, victim, monkeypatch) -> None:
     nothing_kept = film("colour", keep="none")
-    with pytest.raises(UnmeasurableError, match="no kept frame shows a sheet; record with --keep"):
+    with pytest.raises(UnmeasurableError, match="no kept frame shows a sheet whose markers are read; record"):
         measure_gap(nothing_kept, victim, Patch.load(HORN), MILD)
     session = film("colour")
     moved = replace(session, record=session.record.changed(sheet="elsewhere/sheet.pdf"))
