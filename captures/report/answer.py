@@ -18,6 +18,7 @@ from captures.results.recorded_session import RecordedSession
 from captures.results.success import frame_success
 from captures.sources.frame import NO_SHEET
 from physpatch.records.config import FINER_GRID, TrainConfig
+from physpatch.records.run_paths import sheet_of
 from physpatch.records.run_record import RUN_FILE
 from physpatch.stats.intervals import Difference, Rate, clips_needed
 
@@ -348,5 +349,13 @@ def _source(session: RecordedSession) -> str:
     record = session.record
     if record.virtual:
         rig = f"rendered --scene {shlex.quote(record.scene)}" if record.scene else "virtual"
-        return f"--source {rig} --headless"  # nobody has to hold anything
-    return f"--source {shlex.quote(record.source or '0')}"
+        return f"--source {rig} --headless{_sheet(session)}"  # nobody has to hold anything
+    return f"--source {shlex.quote(record.source or '0')}{_sheet(session)}"
+
+
+def _sheet(session: RecordedSession) -> str:
+    """Return the option that names the session's PDF, unless it is the run's own, which is found without."""
+    if session.sheet is None or session.run is None:
+        return ""
+    named = os.path.normpath(session.sheet)
+    return "" if named == os.path.normpath(sheet_of(session.run)) else f" --sheet {shlex.quote(named)}"

@@ -1,6 +1,7 @@
 """The first screen: its answer follows from the numbers, and its commands fit the session."""
 
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,23 @@ def test_a_session_without_an_answer_says_why_and_what_to_do(tmp_path: Path) -> 
     assert blocks[0] == Text("Nothing to answer from", "verdict")
     (steps,) = (block for block in blocks if isinstance(block, NextSteps))
     assert steps.steps[0][1] == "physpatch print RUN --size 10cm --controls"
+
+
+def test_a_sheet_that_is_not_the_runs_own_is_named(shared_sheet_pdf: Path, tmp_path: Path) -> None:
+    run, folder = tmp_path / "run", tmp_path / "session"
+    for path in (run, folder):
+        path.mkdir()
+    (run / "run.json").touch()
+    for path in (run / "sheet.pdf", tmp_path / "large sheet.pdf"):
+        shutil.copyfile(shared_sheet_pdf, path)
+    shown = {"run": "../run", "virtual": True, "scene": "approach"}
+    rows = session(3, {"patch": 1, "grey": 0}, folder=folder).rows
+    films = {
+        sheet: commands(RecordedSession(folder, SessionRecord(target="horn", sheet=sheet, **shown), rows))[0]
+        for sheet in ("../run/sheet.pdf", "../large sheet.pdf", "../gone.pdf")
+    }
+    assert f"--headless --sheet '{tmp_path}/large sheet.pdf' --clips" in films["../large sheet.pdf"]
+    assert "--sheet" not in films["../run/sheet.pdf"] and "--sheet" not in films["../gone.pdf"]
 
 
 def test_what_is_lacking_is_said_with_what_helps(tmp_path: Path) -> None:
