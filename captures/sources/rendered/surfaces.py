@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from captures.sources.rendered.scene_file import Support
 
 GAP_MM = 0.5  # between paper and what holds it
 _FACETS = 64  # along each side of a bent sheet
+_LONGEST = 2  # part of a skin, as a multiple of its width
 _CLOTH_SHARE, _LARGEST_CLOTH = 2.0, 10.0  # of the sheet's sides
 
 Floats = NDArray[np.floating]
@@ -111,7 +113,12 @@ def _bent_mesh(u: Floats, v: Floats, layout: SheetLayout, support: Support, phas
 
 
 def skin_of(rings: Sequence[Floats]) -> Mesh:
-    """Stretch a skin over closed rings of points, (N, 3) each, the last point of a ring being its first."""
+    """Stretch a skin over closed rings of points, (N, 3) each, the last point of a ring being its first.
+
+    Where rings are far apart, there are more between them: the boxes around long facets that lie askew overlap, and rendering
+    took up to three times as long.
+    """
+    rings = [ring for first, second in pairwise(rings) for ring in _between(first, second)] + [rings[-1]]
     count = len(rings[0])
     faces = []
     for number in range(len(rings) - 1):
@@ -120,6 +127,16 @@ def skin_of(rings: Sequence[Floats]) -> Mesh:
         faces += [np.stack([first, first + 1, second], axis=1), np.stack([first + 1, second + 1, second], axis=1)]
     points = np.concatenate(rings).astype(np.float32)
     return Mesh(points, np.concatenate(faces).astype(np.uint32), np.zeros((len(points), 2), np.float32))
+
+
+def _between(first: Floats, second: Floats) -> list[Floats]:
+    """Return the first ring and rings up to the second that are no further apart than twice as far as they are wide."""
+    apart, wide = (
+        np.linalg.norm(second - first, axis=1).max(),
+        max(np.ptp(first, axis=0).max(), np.ptp(second, axis=0).max()),
+    )
+    steps = max(1, math.ceil(apart / (_LONGEST * wide)))
+    return [first + share * (second - first) for share in np.arange(steps) / steps]
 
 
 def bent(at_mm: Floats, layout: SheetLayout, support: Support, phase: float = 0.0) -> Floats:

@@ -8,7 +8,7 @@ from calibration.sheet.layout import SheetLayout
 from captures.sources.rendered.scene_file import PlateOnPost, Support
 from captures.sources.rendered.surfaces import GAP_MM, Mesh, skin_of
 
-_RING = 97  # points of a ring
+_RING, _RING_OF_POST = 97, 33  # points of a ring; paper lies around the first
 
 
 def body_mesh(layout: SheetLayout, support: Support) -> Mesh:
@@ -36,9 +36,10 @@ def post_mesh(layout: SheetLayout, plate: PlateOnPost) -> Mesh:
     centre = layout.patch.corners_mm.mean(axis=0)
     middle, top = layout.cut.corners_mm.mean(axis=0)[0] - centre[0], layout.cut.y_mm - centre[1] - plate.above_mm
     radius = plate.post_mm / 2
-    angle = np.linspace(0, 2 * np.pi, _RING)
+    angle = np.linspace(0, 2 * np.pi, _RING_OF_POST)
     ring = np.stack(
-        [middle + radius * np.sin(angle), np.full(_RING, top), 3 * GAP_MM + radius - radius * np.cos(angle)], axis=1
+        [middle + radius * np.sin(angle), np.full(_RING_OF_POST, top), 3 * GAP_MM + radius - radius * np.cos(angle)],
+        axis=1,
     )
     down = np.array([0.0, 1000 * plate.height_m, 0.0])
     return skin_of([ring, ring + down])

@@ -41,16 +41,20 @@ def thumb_mesh(layout: SheetLayout, covers: float, from_deg: float) -> Mesh:
 
 def before_paper(thumb: Mesh, paper: Mesh) -> Mesh:
     """Bring a thumb in front of whatever lies under it of paper that is bent towards the camera, in the sheet's axes."""
-    silhouette = Delaunay(thumb.points[:, :2])
+    silhouette = Delaunay(_silhouette(thumb))
     under = paper.points[silhouette.find_simplex(paper.points[:, :2]) >= 0]
     return replace(thumb, points=thumb.points + np.array([0, 0, under[:, 2].min(initial=0.0)], np.float32))
 
 
 def _covered(thumb: Mesh, outline_mm: NDArray[np.floating]) -> float:
     """Return the share of a patch with an outline (N, 2) that a thumb covers."""
-    silhouette = cv2.convexHull(np.ascontiguousarray(thumb.points[:, :2]))
     patch = outline_mm.astype(np.float32)
-    return float(cv2.intersectConvexConvex(silhouette, patch)[0]) / cv2.contourArea(patch)
+    return float(cv2.intersectConvexConvex(_silhouette(thumb), patch)[0]) / cv2.contourArea(patch)
+
+
+def _silhouette(thumb: Mesh) -> NDArray[np.floating]:
+    """Return the corners (N, 2) of the convex outline of a thumb, seen from far in front."""
+    return cv2.convexHull(np.ascontiguousarray(thumb.points[:, :2]))[:, 0]
 
 
 def _thumb(side: float, inwards: NDArray[np.floating], tip_mm: float) -> Mesh:
