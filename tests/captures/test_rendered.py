@@ -27,7 +27,7 @@ from captures.sources.rendered.scene_file import Light, Paper, Scene, Support
 from captures.sources.rendered.shapes.thumb import before_paper, thumb_mesh
 from captures.sources.rendered.shots import ShotCache
 from captures.sources.rendered.spectra import linear_from_recorded, recorded_from_linear, white
-from captures.sources.rendered.surfaces import bent, plastic, sheet_mesh
+from captures.sources.rendered.surfaces import bent, plastic, sheet_mesh, skin_of
 from printouts import print_sheets
 
 CAMERA = "Nikon 5100 (NPL)"
@@ -360,6 +360,15 @@ def test_a_sign_has_a_plate_and_a_post_a_pole_goes_on_and_cloth_lies_around(shar
     pole = covered(support={"shape": "cylinder", "radius_mm": 60, "length_m": 4})
     for row in (pole[0], pole[-1]):
         assert row.sum() == pytest.approx(120 * per_mm, rel=0.15)
+
+
+def test_long_skins_have_short_facets_but_not_any_number_of_them() -> None:
+    angle = np.linspace(0, 2 * np.pi, 9)
+    ring = np.stack([10 * np.cos(angle), 10 * np.sin(angle), np.zeros(9)], axis=1)
+    for length_mm, rings in ((30.0, 2), (200.0, 6), (1e6, 101)):
+        skin = skin_of([ring, ring + np.array([0, 0, length_mm])])
+        assert len(skin.points) == 9 * rings and skin.points[:, 2].max() == length_mm
+        assert len(skin.faces) == 2 * 8 * (rings - 1) and skin.faces.max() == len(skin.points) - 1
 
 
 def test_the_same_seed_renders_the_same_frames(shared_sheet_pdf: Path, wall: Path) -> None:

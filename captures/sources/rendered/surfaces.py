@@ -15,7 +15,10 @@ from captures.sources.rendered.scene_file import Support
 
 GAP_MM = 0.5  # between paper and what holds it
 _FACETS = 64  # along each side of a bent sheet
-_LONGEST = 2  # part of a skin, as a multiple of its width
+_LONGEST, _MOST_PARTS = (
+    2,
+    100,
+)  # of a skin between two rings: the length of a part, as a multiple of its width; their number
 _CLOTH_SHARE, _LARGEST_CLOTH = 2.0, 10.0  # of the sheet's sides
 
 Floats = NDArray[np.floating]
@@ -130,12 +133,10 @@ def skin_of(rings: Sequence[Floats]) -> Mesh:
 
 
 def _between(first: Floats, second: Floats) -> list[Floats]:
-    """Return the first ring and rings up to the second that are no further apart than twice as far as they are wide."""
-    apart, wide = (
-        np.linalg.norm(second - first, axis=1).max(),
-        max(np.ptp(first, axis=0).max(), np.ptp(second, axis=0).max()),
-    )
-    steps = max(1, math.ceil(apart / (_LONGEST * wide)))
+    """Return the first ring and rings up to the second, at most twice as far apart as they are wide; a wire has fewer."""
+    apart = np.linalg.norm(second - first, axis=1).max()
+    wide = max(np.ptp(first, axis=0).max(), np.ptp(second, axis=0).max())
+    steps = int(np.clip(np.ceil(apart / (_LONGEST * wide)), 1, _MOST_PARTS))
     return [first + share * (second - first) for share in np.arange(steps) / steps]
 
 
