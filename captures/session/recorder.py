@@ -24,7 +24,7 @@ _KEY_EVERY_S = 1.0
 
 @dataclass(frozen=True)
 class _KeyFrame:
-    """What a frame has to have in common with the last key frame not to be one.
+    """A key frame, by what decides whether a later frame is one, too.
 
     One frame a second is a key frame, the first of each clip and condition, and the first whose sheet is located after one
     without: an approach is soon over once its markers can be read, and only such frames can be replayed.
@@ -40,7 +40,7 @@ class _KeyFrame:
         return cls(row.condition, row.clip, row.time_s, row.distance_m is not None)
 
     def follows(self, last: "_KeyFrame") -> bool:
-        """Tell whether this frame is a key frame, too."""
+        """Tell whether this frame is a key frame after that one."""
         another_take = (self.condition, self.clip) != (last.condition, last.clip)
         later = self.time_s - last.time_s >= _KEY_EVERY_S
         return another_take or later or (self.located and not last.located)

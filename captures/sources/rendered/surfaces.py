@@ -15,10 +15,7 @@ from captures.sources.rendered.scene_file import Support
 
 GAP_MM = 0.5  # between paper and what holds it
 _FACETS = 64  # along each side of a bent sheet
-_LONGEST, _MOST_PARTS = (
-    2,
-    100,
-)  # of a skin between two rings: the length of a part, as a multiple of its width; their number
+_LONGEST, _MOST_PARTS = 2, 100  # of a skin between two rings: a part's length by its width, and their number
 _CLOTH_SHARE, _LARGEST_CLOTH = 2.0, 10.0  # of the sheet's sides
 
 Floats = NDArray[np.floating]
