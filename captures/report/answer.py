@@ -276,7 +276,7 @@ def stronger_training(run: Path, weak: TrainConfig) -> str:
 def _steps(session: RecordedSession, answer: Answer | None, gaps: Sequence[Gap], whole: bool) -> Iterator[NextStep]:
     folder, run, size_mm = shlex.quote(str(session.folder)), _run(session), _size_mm(session)
     sheet = f"physpatch print {run} --size {size_mm / 10:g}cm --controls"
-    film = f"physpatch live {run} {_source(session)}"
+    film = f"physpatch live {run} {_source(session)}{_sheet(session)}"
     if answer is None:
         lacking, label = _lacking(session), "" if session.record.virtual else " --label NAME"
         if lacking in ("frames", "sheet"):
@@ -349,12 +349,12 @@ def _source(session: RecordedSession) -> str:
     record = session.record
     if record.virtual:
         rig = f"rendered --scene {shlex.quote(record.scene)}" if record.scene else "virtual"
-        return f"--source {rig} --headless{_sheet(session)}"  # nobody has to hold anything
-    return f"--source {shlex.quote(record.source or '0')}{_sheet(session)}"
+        return f"--source {rig} --headless"  # nobody has to hold anything
+    return f"--source {shlex.quote(record.source or '0')}"
 
 
 def _sheet(session: RecordedSession) -> str:
-    """Return the option that names the session's PDF, unless it is the run's own, which is found without."""
+    """Return the option, after a space, that names the session's PDF, unless it is the run's own, which is found without."""
     if session.sheet is None or session.run is None:
         return ""
     named = os.path.normpath(session.sheet)

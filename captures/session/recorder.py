@@ -4,7 +4,7 @@ import shutil
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -20,30 +20,6 @@ from physpatch.evaluation.figures.pictures import VideoFile
 
 _RESERVE_BYTES = 20_000_000
 _KEY_EVERY_S = 1.0
-
-
-@dataclass(frozen=True)
-class _KeyFrame:
-    """A key frame, by what decides whether a later frame is one, too.
-
-    One frame a second is a key frame, the first of each clip and condition, and the first whose sheet is located after one
-    without: an approach is soon over once its markers can be read, and only such frames can be replayed.
-    """
-
-    condition: str
-    clip: int
-    time_s: float
-    located: bool
-
-    @classmethod
-    def of(cls, row: FrameRow) -> Self:
-        return cls(row.condition, row.clip, row.time_s, row.distance_m is not None)
-
-    def follows(self, last: "_KeyFrame") -> bool:
-        """Tell whether this frame is a key frame after that one."""
-        another_take = (self.condition, self.clip) != (last.condition, last.clip)
-        later = self.time_s - last.time_s >= _KEY_EVERY_S
-        return another_take or later or (self.located and not last.located)
 
 
 @dataclass(frozen=True)
@@ -93,7 +69,7 @@ class Recorder(AbstractContextManager["Recorder"]):
         self._name = "video.mp4" if part == 1 else f"video-{part}.mp4"
         self._video: VideoFile | None = None
         self._number = 0
-        self._last_key: _KeyFrame | None = None
+        self._last_key: FrameRow | None = None
 
     def __exit__(self, *exception: object) -> None:
         if self._video is not None:
@@ -116,10 +92,9 @@ class Recorder(AbstractContextManager["Recorder"]):
             self._video = VideoFile(self._out / self._name, picture.shape[1::-1], self._fps, fast=True)
         self._video.add(picture, row.time_s - self._begins_s)
         self._number += 1
-        candidate = _KeyFrame.of(row)
-        key = self._last_key is None or candidate.follows(self._last_key)
+        key = self._last_key is None or _is_key_frame(row, self._last_key)
         if key:
-            self._last_key = candidate
+            self._last_key = row
             self._save("frames", f"{row.frame:06d}-{row.condition}.jpg", picture)
         if self._keep.keeps(self._number, key=key):
             self._keep_frame(analysis.frame, row.frame)
@@ -140,3 +115,14 @@ class Recorder(AbstractContextManager["Recorder"]):
         with naming(path):
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(cv2.imencode(path.suffix, rgb(picture), how)[1].tobytes())
+
+
+def _is_key_frame(row: FrameRow, last: FrameRow) -> bool:
+    """Tell whether a frame is a key frame after the last one.
+
+    One frame a second is, the first of each clip and condition, and the first whose sheet is located after one without: an
+    approach is soon over once its markers can be read, and only such frames can be replayed.
+    """
+    another_take = (row.condition, row.clip) != (last.condition, last.clip)
+    first_located = row.distance_m is not None and last.distance_m is None
+    return another_take or first_located or row.time_s - last.time_s >= _KEY_EVERY_S
