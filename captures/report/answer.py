@@ -17,6 +17,7 @@ from captures.results.aggregation import CONTROL, Tally
 from captures.results.recorded_session import RecordedSession
 from captures.results.success import frame_success
 from captures.sources.frame import NO_SHEET
+from captures.sources.held_sheet import FRAMES_PER_CLIP
 from physpatch.records.config import FINER_GRID, TrainConfig
 from physpatch.records.run_paths import sheet_of
 from physpatch.records.run_record import RUN_FILE
@@ -349,8 +350,13 @@ def _source(session: RecordedSession) -> str:
     record = session.record
     if record.virtual:
         rig = f"rendered --scene {shlex.quote(record.scene)}" if record.scene else "virtual"
-        return f"--source {rig} --headless"  # nobody has to hold anything
+        frames = "" if record.rig is None else _frames(record.rig.frames_per_clip)
+        return f"--source {rig}{frames} --headless"  # nobody has to hold anything
     return f"--source {shlex.quote(record.source or '0')}"
+
+
+def _frames(per_clip: int) -> str:
+    return "" if per_clip == FRAMES_PER_CLIP else f" --frames-per-clip {per_clip}"
 
 
 def _sheet(session: RecordedSession) -> str:

@@ -15,7 +15,7 @@ from captures.report.answer import answer_of, next_steps, numbers_words, unanswe
 from captures.report.blocks import Gallery, NextSteps, Numbers, Text
 from captures.report.first_screen import first_screen
 from captures.results.recorded_session import RecordedSession
-from captures.results.session_record import SessionRecord
+from captures.results.session_record import RigRecord, SessionRecord
 from captures.storage import FrameRow
 from physpatch.records.config import TrainConfig
 from physpatch.stats.intervals import Rate
@@ -99,6 +99,10 @@ def test_commands_fit_the_session() -> None:
     assert virtual[0].startswith("physpatch live RUN --source virtual --headless --clips ")
     rendered = commands(session(6, {"patch": 3, "grey": 0}, virtual=True, scene="my room.toml"))
     assert "--source rendered --scene 'my room.toml'" in rendered[0]
+    for frames, said in ((3, "virtual --headless"), (8, "virtual --frames-per-clip 8 --headless")):
+        rig = RigRecord(seed=0, clips=6, frames_per_clip=frames)
+        asked = commands(session(6, {"patch": 3, "grey": 0}, virtual=True, rig=rig))
+        assert asked[0].startswith(f"physpatch live RUN --source {said} --clips ")
     bare = commands(session(60, {"patch": 30}, source="1"))
     assert bare[0] == "physpatch print RUN --size 10cm --controls"
     coarse = commands(session(100, {"patch": 30, "grey": 0}, px_per_cell=2.5, folder=Path("my sessions/b")))
