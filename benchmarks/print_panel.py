@@ -190,7 +190,9 @@ def main() -> None:
     parser.add_argument("--data", required=True, help="a folder with labels.csv")
     parser.add_argument("--conditions", type=Path, required=True, help="a folder of CONDITION-INTENT.npz")
     parser.add_argument("--clips", type=int, default=100, help="photographs before which each condition is held")
-    parser.add_argument("--no-margin", action="store_true", help="cut the patch out of its sheet")
+    parser.add_argument(
+        "--no-margin", action="store_true", help="cut the patch out of its sheet; default: as the run does"
+    )
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     conditions_there = sorted(options.conditions.glob("*.npz"))
@@ -205,8 +207,8 @@ def main() -> None:
     rows = []
     with tempfile.TemporaryDirectory() as work:
         sheet = Path(work) / "sheet.pdf"
-        cut = "square" if options.no_margin else "sheet"
-        print_sheets(patch, 100, sheet, controls=CONTROLS, cut=cut, bleed_mm=0.0 if options.no_margin else None)
+        cut = "square" if options.no_margin else config.patch.cut
+        print_sheets(patch, 100, sheet, controls=CONTROLS, cut=cut, bleed_mm=None if cut == "sheet" else 0.0)
         for path in conditions_there:
             condition = PrintingCondition.load_npz(path)
             rows += filmed(condition, sheet, photos, victim, target, options.seed)
