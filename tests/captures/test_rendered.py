@@ -21,9 +21,11 @@ from captures.sources.rendered import scene_names
 from captures.sources.rendered.camera import ClipCamera, Development
 from captures.sources.rendered.camera.effects.mosaic import Mosaic
 from captures.sources.rendered.engine import engine, newest_llvm
+from captures.sources.rendered.mitsuba_mesh import mesh_shape
 from captures.sources.rendered.mitsuba_scene import SheetScene
 from captures.sources.rendered.rendered_rig import RenderedRig
 from captures.sources.rendered.scene_file import Light, Paper, Scene, Support
+from captures.sources.rendered.shapes.plain import ball_mesh, rectangle_mesh
 from captures.sources.rendered.shapes.thumb import before_paper, thumb_mesh
 from captures.sources.rendered.shots import ShotCache
 from captures.sources.rendered.spectra import linear_from_recorded, recorded_from_linear, white
@@ -369,6 +371,45 @@ def test_long_skins_have_short_facets_but_not_any_number_of_them() -> None:
         skin = skin_of([ring, ring + np.array([0, 0, length_mm])])
         assert len(skin.points) == 9 * rings and skin.points[:, 2].max() == length_mm
         assert len(skin.faces) == 2 * 8 * (rings - 1) and skin.faces.max() == len(skin.points) - 1
+
+
+def test_meshes_look_like_mitsubas_own_shapes() -> None:
+    """A glossy ball and a tilted rectangle, in light from one side, as pictures and from either side of the rectangle."""
+    mi = engine()
+    place = mi.ScalarTransform4f
+    tilted = place().translate([60, 0, 520]).rotate([0, 1, 0], 150).scale([70, 50, 1])
+    red = plastic({"type": "rgb", "value": [0.5, 0.1, 0.1]}, 1.5, 0.1)
+    grey = {"type": "twosided", "inner": {"type": "diffuse", "reflectance": {"type": "spectrum", "value": 0.5}}}
+    own = {
+        "ball": {"type": "sphere", "center": [-60, 10, 500], "radius": 50, "bsdf": red},
+        "board": {"type": "rectangle", "to_world": tilted, "bsdf": grey},
+    }
+    meshes = {
+        "ball": mesh_shape("ball", ball_mesh([-60, 10, 500], 50), red),
+        "board": mesh_shape("board", rectangle_mesh(np.array(tilted.matrix)), grey),
+    }
+    sensor = {
+        "type": "perspective",
+        "fov": 30,
+        "to_world": place().look_at([0, 0, 0], [0, 0, 1], [0, -1, 0]),
+        "film": {"type": "hdrfilm", "width": 96, "height": 72, "pixel_format": "luminance", "rfilter": {"type": "box"}},
+    }
+    lamp = {"type": "directional", "direction": [1, 1, 2], "irradiance": {"type": "spectrum", "value": 3.0}}
+    sky = {"type": "constant", "radiance": {"type": "spectrum", "value": 0.2}}
+
+    def picture(shapes: dict[str, Any]) -> NDArray[np.float32]:
+        paths = {"type": "path", "max_depth": 3, "hide_emitters": True}
+        scene = mi.load_dict(
+            {"type": "scene", "integrator": paths, "sensor": sensor, "lamp": lamp, "sky": sky, **shapes}
+        )
+        return np.array(mi.render(scene, spp=64, seed=1))[..., 0]
+
+    first, second = picture(own), picture(meshes)
+    assert (first > 0).mean() > 0.2 and (first[:, :48] > 0).any() and (first[:, 48:] > 0).any()
+    assert ((first > 0) != (second > 0)).mean() < 0.003  # of the ball's outline
+    np.testing.assert_allclose(second[:, :48].sum(), first[:, :48].sum(), rtol=0.01)
+    np.testing.assert_allclose(second[:, 48:].sum(), first[:, 48:].sum(), rtol=0.01)
+    assert np.abs(cv2.blur(first, (5, 5)) - cv2.blur(second, (5, 5))).max() < 0.05 * first.max()
 
 
 def test_the_same_seed_renders_the_same_frames(shared_sheet_pdf: Path, wall: Path) -> None:

@@ -20,15 +20,16 @@ from calibration.sheet.layout import SheetLayout
 from captures.sources.held_sheet import RigPose
 from captures.sources.rendered.camera.exposure import Exposure, Rows, expose
 from captures.sources.rendered.engine import denoised, engine, library_versions, make_opaque
+from captures.sources.rendered.mitsuba_mesh import mesh_shape
 from captures.sources.rendered.room import furnished_room
 from captures.sources.rendered.scene_file import Light, Scene
 from captures.sources.rendered.shapes.holders import body_mesh, plate_mesh, post_mesh
 from captures.sources.rendered.shapes.patch_view import bent_patch_mask
+from captures.sources.rendered.shapes.plain import rectangle_mesh
 from captures.sources.rendered.shapes.thumb import before_paper, thumb_mesh
 from captures.sources.rendered.shots import Shot, ShotCache, shot_key
 from captures.sources.rendered.spectra import FIRST_NM, LAST_NM, STEP_NM, illuminant, sensitivities, white
 from captures.sources.rendered.surfaces import (
-    Mesh,
     Spec,
     bent,
     cloth_area,
@@ -230,7 +231,7 @@ class SheetScene:
         return self._mi.load_dict({"type": "scene", **self._placed_meshes(surfaces)})
 
     def _placed_meshes(self, surfaces: Mapping[str, Spec]) -> dict[str, Any]:
-        return {name: self._mesh(name, surfaces[name], mesh) for name, mesh in self._meshes.items()}
+        return {name: mesh_shape(name, mesh, surfaces[name]) for name, mesh in self._meshes.items()}
 
     # What is seen.
 
@@ -257,19 +258,6 @@ class SheetScene:
             "wrap_mode": "clamp",
         }
 
-    def _mesh(self, name: str, surface: Spec, mesh: Mesh) -> Any:
-        mi = self._mi
-        properties = mi.Properties()
-        properties["mesh_bsdf"] = mi.load_dict(surface)
-        counts = len(mesh.points), len(mesh.faces)
-        built = mi.Mesh(name, *counts, properties, has_vertex_normals=True, has_vertex_texcoords=True)
-        parameters = mi.traverse(built)
-        parameters["faces"] = mesh.faces.ravel()
-        parameters["vertex_texcoords"] = mesh.uv.ravel()
-        parameters["vertex_positions"] = mesh.points.ravel()
-        parameters.update()
-        return built
-
     def _move(self, pose: RigPose) -> None:
         if pose == self._placed:  # what sees it moves: nothing has to be traced anew
             return
@@ -280,30 +268,29 @@ class SheetScene:
                 parameters[f"{name}.vertex_positions"] = pose.placed(mesh.points).astype(np.float32).ravel()
             parameters.update()
 
-    # What lights it.
+    # What lights it. The stronger a light, the more of the samples look at it.
 
     def _lights(self, pose: RigPose) -> dict[str, Any]:
         at = pose.shift_mm
-        return {f"light_{i}": self._light(light, at) for i, light in enumerate(self._scene.lights)}
+        named = {f"light_{i}": light for i, light in enumerate(self._scene.lights)}
+        return {name: self._light(name, light, at) for name, light in named.items()}
 
-    def _light(self, light: Light, sheet_at: NDArray[np.float64]) -> Spec:
+    def _light(self, name: str, light: Light, sheet_at: NDArray[np.float64]) -> Any:
         if light.kind == "sky":
             return _sky(light, _sky_factor(light, self._scene.camera.sensitivities))
         power, camera = illuminant(light.spectrum), self._scene.camera.sensitivities
         # The radiance of a perfect diffuser that this light faces.
         diffused = light.power / float(white(camera, light.spectrum)[1])
         if light.kind == "ambient":
-            return {"type": "constant", "radiance": _spectrum(power * diffused)}
+            return {"type": "constant", "radiance": _spectrum(power * diffused), "sampling_weight": light.power}
         offset = 1000 * np.array(light.at_m)
         width, height = (1000 * side for side in light.size_m)
         radiance = math.pi * diffused * float(offset @ offset) / (width * height)
         transform = self._mi.ScalarTransform4f
         facing = transform().look_at((sheet_at + offset).tolist(), sheet_at.tolist(), _upright(-offset))
-        return {
-            "type": "rectangle",
-            "to_world": facing.scale([width / 2, height / 2, 1]),
-            "emitter": {"type": "area", "radiance": _spectrum(power * radiance)},
-        }
+        panel = rectangle_mesh(np.array(facing.scale([width / 2, height / 2, 1]).matrix))
+        emitter = {"type": "area", "radiance": _spectrum(power * radiance), "sampling_weight": light.power}
+        return mesh_shape(name, panel, diffuse(0), emitter=emitter)
 
     # What sees it.
 
@@ -435,6 +422,7 @@ def _sky(light: Light, factor: float) -> Spec:
         "type": "sunsky",
         "turbidity": light.turbidity,
         "sun_direction": list(light.at_m),
+        "sampling_weight": light.power,
         "sun_scale": factor,
         "sky_scale": factor,
         "to_world": engine().ScalarTransform4f().rotate([1, 0, 0], 90),  # the plugin's z is up, ours is -y

@@ -3,7 +3,11 @@
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
+from captures.sources.rendered.mitsuba_mesh import mesh_shape
 from captures.sources.rendered.scene_file import ROOM_BEHIND_M, ROOM_HALF_WIDTH_M, ROOM_TABLE_M
+from captures.sources.rendered.shapes.plain import ball_mesh, rectangle_mesh
 from captures.sources.rendered.surfaces import Spec, diffuse, linear_rgb, plastic
 
 _HALF_WIDTH_MM = 1000 * ROOM_HALF_WIDTH_M
@@ -33,12 +37,9 @@ def furnished_room(mitsuba: ModuleType, sheet_mm: float, lowest_mm: float) -> di
     middle, half_depth = (back - _BEHIND_CAMERA_MM) / 2, (back + _BEHIND_CAMERA_MM) / 2
     place = mitsuba.ScalarTransform4f
 
-    def wall(at: list[float], axis: list[float], angle_deg: float, half: tuple[float, float], paint: float) -> Spec:
-        return {
-            "type": "rectangle",
-            "to_world": place().translate(at).rotate(axis, angle_deg).scale([*half, 1]),
-            "bsdf": {"type": "twosided", "inner": diffuse(paint)},
-        }
+    def wall(at: list[float], axis: list[float], angle_deg: float, half: tuple[float, float], paint: float) -> Any:
+        laid = place().translate(at).rotate(axis, angle_deg).scale([*half, 1])
+        return mesh_shape("wall", rectangle_mesh(np.array(laid.matrix)), {"type": "twosided", "inner": diffuse(paint)})
 
     def box(
         at: tuple[float, float], half: tuple[float, float, float], turn_deg: float, colour: Any, base: float
@@ -60,10 +61,9 @@ def furnished_room(mitsuba: ModuleType, sheet_mm: float, lowest_mm: float) -> di
         "box": box((-380, 320), (130, 110, 90), 28, _CARDBOARD, 0),
         "lower book": box((250, 260), (115, 18, 80), -14, _BOOK, 0),
         "upper book": box((262, 268), (100, 14, 70), 9, _CARDBOARD, 36),
-        "ball": {
-            "type": "sphere",
-            "center": [500, table - radius, back - 330],
-            "radius": radius,
-            "bsdf": plastic(linear_rgb(_BALL), _INDEX, _GLOSSY),
-        },
+        "ball": mesh_shape(
+            "ball",
+            ball_mesh([500, table - radius, back - 330], radius),
+            plastic(linear_rgb(_BALL), _INDEX, _GLOSSY),
+        ),
     }
