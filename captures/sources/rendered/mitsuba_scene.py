@@ -170,16 +170,18 @@ class SheetScene:
         def masked(
             pose: RigPose, seed: int, *, rows: Rows | None = None, share: float = 1.0, refocus_dpt: float = 0.0
         ) -> Shot:
-            top, bottom = rows or (0, self._lens.height)
-            mask = self._patch_mask_at(pose)[top:bottom].astype(np.float32)
+            mask = self._patch_mask_at(pose, rows).astype(np.float32)
             return Shot(mask[..., None], mask)
 
         return expose(masked, exposure, before or pose, pose, self._lens.height, 0).coverage >= 0.5
 
-    def _patch_mask_at(self, pose: RigPose) -> NDArray[np.bool_]:
+    def _patch_mask_at(self, pose: RigPose, rows: Rows | None = None) -> NDArray[np.bool_]:
         layout, support = self._layout, self._scene.support
-        size_wh = self._lens.width, self._lens.height
-        corners = self._seen(bent(layout.patch.corners_mm, layout, support), pose)
+        lens = self._lens
+        if rows is not None:
+            lens = replace(lens, cy=lens.cy - rows[0], height=rows[1] - rows[0])
+        size_wh = lens.width, lens.height
+        corners = _seen(bent(layout.patch.corners_mm, layout, support), pose, lens)
         if support.shape == "flat" and pose.rotation[:, 2] @ pose.shift_mm <= 0:
             mask = np.zeros(size_wh[::-1], bool)  # it shows its back
         elif support.shape == "flat" and layout.cut_shape != "circle" and len(corners) == len(layout.patch.corners_mm):
@@ -188,23 +190,18 @@ class SheetScene:
             points = partial(bent, layout=layout, support=support, phase=self._phase)
             waves = cloth_area(layout, support) if support.shape == "ripple" else layout.cut
             mask = bent_patch_mask(
-                layout, waves, lambda at_mm: pose.placed(points(at_mm)), self._projected, size_wh, _NEAREST_MM
+                layout,
+                waves,
+                lambda at_mm: pose.placed(points(at_mm)),
+                partial(_projected, lens=lens),
+                size_wh,
+                _NEAREST_MM,
             )
         if "thumb" in self._meshes:
-            thumb = self._seen(self._meshes["thumb"].points, pose).astype(np.float32)
+            thumb = _seen(self._meshes["thumb"].points, pose, lens).astype(np.float32)
             if len(thumb):
                 mask &= ~pixels_inside(cv2.convexHull(thumb)[:, 0], mask.shape)
         return mask
-
-    def _seen(self, points: NDArray[np.floating], pose: RigPose) -> NDArray[np.floating]:
-        """Project points (N, 3) of the sheet's axes to pixels (N, 2), those behind the camera left out."""
-        placed = pose.placed(points)
-        return self._projected(placed[placed[:, 2] > _NEAREST_MM])
-
-    def _projected(self, placed: NDArray[np.floating]) -> NDArray[np.floating]:
-        """Project points (N, 3) of the camera's axes, before it, to pixels (N, 2)."""
-        across, down = placed[:, :2].T / placed[:, 2]
-        return np.stack([self._lens.fx * across + self._lens.cx, self._lens.fy * down + self._lens.cy], axis=1)
 
     # The scene in Mitsuba.
 
@@ -393,6 +390,18 @@ def _denoised(render: Callable[[], Shot]) -> Shot:
     """Render a shot whose light is denoised when all its instants are gathered: where shapes end is hardly noisy."""
     shot = render()
     return replace(shot, light=denoised(shot.light)).rounded()
+
+
+def _seen(points: NDArray[np.floating], pose: RigPose, lens: Intrinsics) -> NDArray[np.floating]:
+    """Project points (N, 3) of the sheet's axes to pixels (N, 2), those behind the camera left out."""
+    placed = pose.placed(points)
+    return _projected(placed[placed[:, 2] > _NEAREST_MM], lens)
+
+
+def _projected(placed: NDArray[np.floating], lens: Intrinsics) -> NDArray[np.floating]:
+    """Project points (N, 3) of the camera's axes, before it, to pixels (N, 2)."""
+    across, down = placed[:, :2].T / placed[:, 2]
+    return np.stack([lens.fx * across + lens.cx, lens.fy * down + lens.cy], axis=1)
 
 
 def _in_square(samples: float) -> int:
