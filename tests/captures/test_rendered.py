@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from support import vivid_patch
 
+from calibration.camera.intrinsics import Intrinsics
 from calibration.camera.sheet_pose import find_sheet, rotation_matrix
 from calibration.colour.colour_space import delta_e00, linear_to_srgb
 from calibration.common.errors import InputError, UnavailableError
@@ -58,6 +59,11 @@ def staged(
     rig = RenderedRig(pdf, scene, [(wall, None)], frame_wh=SMALL)
     sheet, layout = rig._sheets[page], rig.layouts[page]
     return SheetScene(sheet, layout, scene, rig.intrinsics, STILL, samples=samples, denoise=denoise, occluded=occluded)
+
+
+def projected(points: NDArray[np.floating], pose: RigPose, lens: Intrinsics) -> NDArray[np.floating]:
+    across, down, depth = pose.placed(points).T
+    return np.stack([lens.fx * across / depth + lens.cx, lens.fy * down / depth + lens.cy], axis=1)
 
 
 def evenly_lit(spectrum: str = "D65", at_m: tuple[float, float, float] = (-3, 0, -3), **more: object) -> Scene:
@@ -115,7 +121,7 @@ def test_the_printed_colours_come_through_the_camera(shared_sheet_pdf: Path, wal
     rows, columns = layout.grid
     places = np.array([[(c + 0.5) / columns, (r + 0.5) / rows] for r in range(rows) for c in range(columns)])
     at_mm = np.array([layout.patch.x_mm, layout.patch.y_mm]) + places * [layout.patch.width_mm, layout.patch.height_mm]
-    pixels = stage._seen(bent(at_mm, layout, scene.support), STILL).round().astype(int)
+    pixels = projected(bent(at_mm, layout, scene.support), STILL, rig.intrinsics).round().astype(int)
     seen = np.array([linear[y - 1 : y + 2, x - 1 : x + 2].mean(axis=(0, 1)) for x, y in pixels])
     printed = rig.printing.reflectance(layout.cells.reshape(-1, 3) / 255)
     gain = np.sum(seen * printed) / np.sum(printed**2)
@@ -298,8 +304,8 @@ def test_a_room_catches_the_shadow_of_the_sheet(name: str, shared_sheet_pdf: Pat
         stage = SheetScene(sheet, layout, scene, rig.intrinsics, held, samples=36)
         return cv2.blur(stage.shoot(held, 0).light[..., 1], (5, 5))
 
-    lit, stage = shown(rig._sheets[0] * 0), SheetScene(rig._sheets[0], layout, scene, rig.intrinsics, held, samples=1)
-    corners = stage._seen(bent(layout.cut.corners_mm, layout, scene.support), held)
+    lit = shown(rig._sheets[0] * 0)
+    corners = projected(bent(layout.cut.corners_mm, layout, scene.support), held, rig.intrinsics)
     sheet = np.zeros((120, 160), np.uint8)
     cv2.fillConvexPoly(sheet, corners.round().astype(np.int32), 1)
     beside = cv2.dilate(sheet, np.ones((11, 11))) == 0

@@ -43,6 +43,7 @@ from captures.sources.rendered.surfaces import (
 _PIXELS = ("red", "green", "blue")
 _DARKEST, _LIGHTEST = 0.001, 0.97  # reflectances that a spectrum can have
 _BOUNCES, _FIRST_HIT = 5, 2  # edges of a path
+_ROULETTE = 3  # the edge from which on dim paths may end by chance: a room takes 0.83 of the time
 _BEHIND_CUT_OUT = 4  # edges up to what shows through what is cut away of a bent sheet, in front and behind
 _COVERAGE_SAMPLES = 16
 _PAPER_BACK = 0.8
@@ -95,7 +96,7 @@ class SheetScene:
         """
         self._mi = engine()
         self._layout, self._scene, self._lens, self._phase = layout, scene, lens, phase
-        self._samples, self._denoise = _in_square(samples), denoise
+        self._samples, self._denoise = _in_strata(samples), denoise
         self._sheet, self._pose, self._cache = sheet, pose, cache
         self._sensors: dict[Rows | None, _Sensors] = {}
         self._placed: RigPose | None = None
@@ -144,7 +145,7 @@ class SheetScene:
             self._sensors[rows] = self._make_sensors(rows)
         sensors = self._sensors[rows]
         self._aim(sensors, pose, refocus_dpt)
-        light = self._record(self._lit, sensors.light, _BOUNCES, _in_square(self._samples * share), seed)
+        light = self._record(self._lit, sensors.light, _BOUNCES, _in_strata(self._samples * share), seed)
         if self._scene.background == "room":
             coverage = np.ones(light.shape[:2], np.float32)
         else:
@@ -383,7 +384,8 @@ class _Sensors:
 @cache
 def _paths(depth: int) -> Any:
     """Load an integrator that follows paths of up to this many edges."""
-    return engine().load_dict({"type": "path", "max_depth": depth, "hide_emitters": True})
+    ends = _ROULETTE if depth == _BOUNCES else depth  # what lies behind a cut is found for certain
+    return engine().load_dict({"type": "path", "max_depth": depth, "rr_depth": ends, "hide_emitters": True})
 
 
 def _denoised(render: Callable[[], Shot]) -> Shot:
@@ -404,9 +406,10 @@ def _projected(placed: NDArray[np.floating], lens: Intrinsics) -> NDArray[np.flo
     return np.stack([lens.fx * across + lens.cx, lens.fy * down + lens.cy], axis=1)
 
 
-def _in_square(samples: float) -> int:
-    """Round up to a square number, as the sampler divides a pixel into as many rows as columns."""
-    return math.ceil(math.sqrt(samples)) ** 2
+def _in_strata(samples: float) -> int:
+    """Round up to as many samples as the sampler's rows and columns in a pixel have, which are as many or one more."""
+    rows = math.isqrt(math.ceil(samples))
+    return rows * math.ceil(samples / rows)
 
 
 def _spectrum(values: NDArray[np.float64]) -> Spec:
