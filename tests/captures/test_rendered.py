@@ -22,10 +22,10 @@ from captures.sources.rendered import scene_names
 from captures.sources.rendered.camera import ClipCamera, Development
 from captures.sources.rendered.camera.effects.mosaic import Mosaic
 from captures.sources.rendered.engine import engine, newest_llvm
-from captures.sources.rendered.mitsuba_mesh import mesh_shape
 from captures.sources.rendered.mitsuba_scene import SheetScene
 from captures.sources.rendered.rendered_rig import RenderedRig
 from captures.sources.rendered.scene_file import Light, Paper, Scene, Support
+from captures.sources.rendered.shapes.in_mitsuba import mesh_shape
 from captures.sources.rendered.shapes.plain import ball_mesh, rectangle_mesh
 from captures.sources.rendered.shapes.thumb import before_paper, thumb_mesh
 from captures.sources.rendered.shots import ShotCache

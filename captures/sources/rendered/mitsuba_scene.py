@@ -20,10 +20,10 @@ from calibration.sheet.layout import SheetLayout
 from captures.sources.held_sheet import RigPose
 from captures.sources.rendered.camera.exposure import Exposure, Rows, expose
 from captures.sources.rendered.engine import denoised, engine, library_versions, make_opaque
-from captures.sources.rendered.mitsuba_mesh import mesh_shape
 from captures.sources.rendered.room import furnished_room
 from captures.sources.rendered.scene_file import Light, Scene
 from captures.sources.rendered.shapes.holders import body_mesh, plate_mesh, post_mesh
+from captures.sources.rendered.shapes.in_mitsuba import mesh_shape
 from captures.sources.rendered.shapes.patch_view import bent_patch_mask
 from captures.sources.rendered.shapes.plain import rectangle_mesh
 from captures.sources.rendered.shapes.thumb import before_paper, thumb_mesh

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from captures.sources.rendered.mitsuba_mesh import mesh_shape
 from captures.sources.rendered.scene_file import ROOM_BEHIND_M, ROOM_HALF_WIDTH_M, ROOM_TABLE_M
+from captures.sources.rendered.shapes.in_mitsuba import mesh_shape
 from captures.sources.rendered.shapes.plain import ball_mesh, rectangle_mesh
 from captures.sources.rendered.surfaces import Spec, diffuse, linear_rgb, plastic
 
