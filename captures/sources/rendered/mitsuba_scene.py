@@ -270,10 +270,9 @@ class SheetScene:
 
     def _lights(self, pose: RigPose) -> dict[str, Any]:
         at = pose.shift_mm
-        named = {f"light_{i}": light for i, light in enumerate(self._scene.lights)}
-        return {name: self._light(name, light, at) for name, light in named.items()}
+        return {f"light_{i}": self._light(light, at) for i, light in enumerate(self._scene.lights)}
 
-    def _light(self, name: str, light: Light, sheet_at: NDArray[np.float64]) -> Any:
+    def _light(self, light: Light, sheet_at: NDArray[np.float64]) -> Any:
         if light.kind == "sky":
             return _sky(light, _sky_factor(light, self._scene.camera.sensitivities))
         power, camera = illuminant(light.spectrum), self._scene.camera.sensitivities
@@ -288,7 +287,7 @@ class SheetScene:
         facing = transform().look_at((sheet_at + offset).tolist(), sheet_at.tolist(), _upright(-offset))
         panel = rectangle_mesh(np.array(facing.scale([width / 2, height / 2, 1]).matrix))
         emitter = {"type": "area", "radiance": _spectrum(power * radiance), "sampling_weight": light.power}
-        return mesh_shape(name, panel, diffuse(0), emitter=emitter)
+        return mesh_shape("panel", panel, diffuse(0), emitter=emitter)
 
     # What sees it.
 
