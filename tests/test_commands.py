@@ -290,6 +290,7 @@ def test_options_replace_what_a_file_of_settings_says(
         ("--technique", "flat-minimum", "technique", "flat-minimum"),
         ("--objective", "logit", "objective", "logit"),
         ("--worst", "0.25", "worst", 0.25),
+        ("--group-dro", "0.02", "group_dro", 0.02),
         ("--nps", "0.5", "nps", 0.5),
         ("--tv", "0.2", "tv", 0.2),
         ("--restarts", "3", "restarts", 3),

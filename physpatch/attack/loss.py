@@ -12,9 +12,10 @@ from physpatch.attack.objectives import Objective
 from physpatch.attack.penalties import non_printability, offset_palette, total_variation
 from physpatch.attack.placement import AttackRegion
 from physpatch.attack.transfer import TransferMethod
-from physpatch.attack.worst_case import terms_by_view, whole_batch, worst_views
+from physpatch.attack.worst_case import ViewWeights, terms_by_view, whole_batch
 from physpatch.rendering.eot import EotParams
 from physpatch.techniques import Technique
+from physpatch.transforms.kernels.print_colour import shown_prints
 from physpatch.victims.boxes import best_scores
 from physpatch.victims.detector import Detector
 from physpatch.victims.protocol import Victim
@@ -44,6 +45,7 @@ class _Judge:
     victim: Victim
     objective: Objective
     defence: KnownDefence | None = None
+    view_weights: ViewWeights | None = None
 
     @property
     def name(self) -> str:
@@ -59,10 +61,20 @@ class _Judge:
 class _Answers:
     """A judge's answers to composites: scores for the loss, scores to judge success by, and a defence's suspicion (B,)."""
 
-    objective: Objective
+    judge: _Judge
     scores: Tensor
     judged: Tensor
     suspicion: Tensor | None
+
+    def terms(self, labels: Tensor) -> list[Tensor]:
+        """Compute the terms of the loss as means over the views."""
+        terms = list(self.judge.objective.terms(self.scores, labels).values())
+        return terms if self.suspicion is None else [*terms, self.suspicion_term.mean()]
+
+    def terms_by_view(self, labels: Tensor) -> Tensor:
+        """Compute the terms of the loss for each view by itself, (B, T)."""
+        terms = terms_by_view(self.judge.objective, self.scores, labels)
+        return terms if self.suspicion is None else torch.cat([terms, self.suspicion_term[:, None]], dim=1)
 
     @property
     def suspicion_term(self) -> Tensor:
@@ -72,7 +84,7 @@ class _Answers:
 
     def success(self, labels: Tensor) -> Tensor:
         """Tell which views succeed unsuspected, (B,), as float."""
-        success = self.objective.success(self.judged, labels).float()
+        success = self.judge.objective.success(self.judged, labels).float()
         return success if self.suspicion is None else success * (self.suspicion <= 0)
 
 
@@ -93,7 +105,7 @@ class AttackLoss(nn.Module):
         penalties: Penalties = Penalties(),
         half_precision: bool = False,
         palette: Tensor | None = None,
-        worst: float = 1.0,
+        view_weights: Sequence[ViewWeights] = (),
         defences: Sequence[KnownDefence | None] | None = None,
         transfers: Sequence[TransferMethod] = (),
         gather: Callable[[Tensor], tuple[Tensor, int]] = whole_batch,
@@ -108,17 +120,20 @@ class AttackLoss(nn.Module):
             penalties: weights of the terms that keep the patch printable.
             half_precision: run the victims in bfloat16.
             palette: (N, 3) printable colours in sRGB; None for those of coated offset printing.
-            worst: the share of a batch, with the highest losses, whose mean is minimised.
+            view_weights: of the views of a batch, for each victim; empty to minimise the mean over all.
             defences: that the attacker knows, one for each victim, or None where there is none; None for no victim.
             transfers: what disturbs scenes and victims where gradients are computed.
-            gather: see :func:`physpatch.attack.worst_case.worst_views`.
+            gather: returns the values of a batch (P * B,) from those of a part of it (B,), where P processes hold a part each,
+                and at which row of it this part begins.
         """
         super().__init__()
         self.technique = technique
+        nothing = [None] * len(victims)
         self._judges = [
-            _Judge(*judge) for judge in zip(victims, objectives, defences or [None] * len(victims), strict=True)
+            _Judge(*judge)
+            for judge in zip(victims, objectives, defences or nothing, view_weights or nothing, strict=True)
         ]
-        self._region, self._penalties, self._half, self._worst = region, penalties, half_precision, worst
+        self._region, self._penalties, self._half = region, penalties, half_precision
         self._transfers, self._gather = tuple(transfers), gather
         colors = offset_palette() if palette is None else palette
         self._palette = colors.to(victims[0].device) if penalties.nps else None
@@ -155,28 +170,15 @@ class AttackLoss(nn.Module):
         """
         if cells is None:
             cells = self.technique.cells()
-        losses: list[dict[str, Tensor]] = []
+        losses: list[list[Tensor]] = []
         fooled = torch.ones(len(images), device=images.device)
         for answers in self._answers(images, cells, params, objects):
-            objective, scores = answers.objective, answers.scores
-            suspicion = None if answers.suspicion is None else answers.suspicion_term
-            counted: slice | Tensor = slice(None)
-            weight = 1.0
-            if self._worst < 1:
-                counted, weight = worst_views(objective, scores, labels, self._worst, suspicion, self._gather)
-            terms = objective.terms(scores[counted], labels[counted])
-            if suspicion is not None:
-                terms = terms | {"suspicion": suspicion[counted].mean()}
-            losses.append({name: weight * value for name, value in terms.items()})
+            losses.append(self._counted_terms(answers, labels, params))
             fooled = fooled * answers.success(labels)
-        sums = torch.stack([torch.stack(list(terms.values())).sum() for terms in losses])
+        sums = torch.stack([torch.stack(terms).sum() for terms in losses])
         self.reached = sums.requires_grad
         weights = self.technique.weigh(sums)
-        weighed = [
-            weight * value
-            for weight, victim_terms in zip(weights, losses, strict=True)
-            for value in victim_terms.values()
-        ]
+        weighed = [weight * value for weight, terms in zip(weights, losses, strict=True) for value in terms]
         parts = torch.stack(weighed + self._penalty_terms(cells))
         if torch.is_grad_enabled() and not parts.requires_grad:
             parts = parts + 0 * cells.sum()  # the gradient of nothing found is zero
@@ -198,13 +200,24 @@ class AttackLoss(nn.Module):
         columns: list[Tensor] = []
         fooled = torch.ones(len(images), device=images.device)
         for answers in self._answers(images, cells, params, objects):
-            columns.append(terms_by_view(answers.objective, answers.scores, labels) / len(self._judges))
-            if answers.suspicion is not None:
-                columns.append(answers.suspicion_term[:, None] / len(self._judges))
+            columns.append(answers.terms_by_view(labels) / len(self._judges))
             fooled = fooled * answers.success(labels)
         if self._penalties.names:
             columns.append(torch.stack([torch.stack(self._penalty_terms(own)) for own in cells]))
         return torch.cat(columns, dim=1), fooled
+
+    def _counted_terms(self, answers: _Answers, labels: Tensor, params: EotParams) -> list[Tensor]:
+        """Compute the terms of a judge's loss as means over the views, by the weights that these have."""
+        view_weights = answers.judge.view_weights
+        if view_weights is None:
+            return answers.terms(labels)
+        terms = answers.terms_by_view(labels)
+        losses, first = self._gather(terms.detach().sum(dim=1))
+        prints, _ = self._gather(
+            shown_prints(params.prints, params.light, params.print_other, params.print_mix).to(terms.device)
+        )
+        weights = view_weights.of(losses, prints, learn=torch.is_grad_enabled())[first : first + len(terms)]
+        return list((weights[:, None] * terms).mean(dim=0))
 
     def _answers(self, images: Tensor, cells: Tensor, params: EotParams, objects: Tensor | None) -> Iterator[_Answers]:
         """Yield each judge's answers to the composites."""
@@ -225,7 +238,7 @@ class AttackLoss(nn.Module):
                 scores, judged = self._scores(judge.victim, attacked.images, boxes, size)
             # An answer below the victim's threshold is none, which scores do not say.
             learnt_from = judged if getattr(judge.objective, "sees_answers", False) else scores
-            yield _Answers(judge.objective, learnt_from, judged, attacked.suspicion)
+            yield _Answers(judge, learnt_from, judged, attacked.suspicion)
 
     def _attacked(self, judge: _Judge, composite: Tensor, place: Tensor) -> Attacked:
         """Bring the composites to a victim's size, and through its defence as an attacker sees it.

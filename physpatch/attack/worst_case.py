@@ -1,7 +1,7 @@
-"""The worst views of a batch: a mean hides a printing condition under which a patch fails."""
+"""What weighs the views of a batch: a mean hides the printing condition under which a patch fails."""
 
 import math
-from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -9,52 +9,76 @@ from torch import Tensor
 from physpatch.attack.objectives import Objective
 
 
-@torch.no_grad()
+class ViewWeights(Protocol):
+    """Weighs the views of a batch by their losses, for one victim."""
+
+    def of(self, losses: Tensor, prints: Tensor, *, learn: bool) -> Tensor:
+        """Weigh a whole batch, which several processes may hold in parts.
+
+        Args:
+            losses: (B,) of the views.
+            prints: (B,) the numbers of the printing conditions that they show.
+            learn: change what is carried from batch to batch, as where a gradient is computed.
+
+        Returns:
+            (B,), 0 or above: 1 each where views weigh the same.
+        """
+        ...
+
+
+class WorstViews:
+    """Weights of the views with the highest losses, whose mean is the conditional value at risk.
+
+    Rockafellar and Uryasev 2000.
+    """
+
+    def __init__(self, share: float) -> None:
+        """Weigh this share of a batch, above 0 and up to 1, and at least one view."""
+        self._share = share
+
+    @torch.no_grad()
+    def of(self, losses: Tensor, prints: Tensor, *, learn: bool) -> Tensor:
+        """Weigh the views that are selected alike, and the others 0."""
+        worst = losses.topk(math.ceil(self._share * len(losses))).indices
+        return torch.zeros_like(losses).index_fill(0, worst, len(losses) / len(worst))
+
+
+class PrintWeights:
+    """Weights of printing conditions, which grow with the losses of the views that show them.
+
+    This is group distributionally robust optimisation (Sagawa et al. 2020, algorithm 1), for batches whose views belong to
+    several groups: the sum of a group's losses, divided by the number of views that it has on average, takes the place of the
+    loss of the group that is drawn.
+
+    Attributes:
+        weights: (K,) of the conditions, with the sum 1.
+    """
+
+    def __init__(self, prints: int, rate: float) -> None:
+        """Weigh all conditions alike; ``rate`` is the step size of the logarithms of their weights, for losses in nats."""
+        self._rate = rate
+        self.weights = torch.full((prints,), 1 / prints)
+
+    @torch.no_grad()
+    def of(self, losses: Tensor, prints: Tensor, *, learn: bool) -> Tensor:
+        """Weigh each view as its condition, after the weights have learned from the batch."""
+        if learn:
+            usual = len(losses) / len(self.weights)
+            by_print = torch.zeros_like(self.weights).index_add(0, prints.cpu(), losses.cpu() / usual)
+            self.weights = (self.weights.log() + self._rate * by_print).softmax(dim=0)
+        return len(self.weights) * self.weights.to(losses)[prints]
+
+
 def terms_by_view(objective: Objective, scores: Tensor, labels: Tensor) -> Tensor:
     """Compute the terms of an objective for each view by itself: (B, T), for scores (B, K) and true labels (B,)."""
 
     def terms(own_scores: Tensor, label: Tensor) -> Tensor:
         return torch.stack(list(objective.terms(own_scores[None], label[None]).values()))
 
-    by_view: Tensor = torch.func.vmap(terms)(scores.detach(), labels)
+    by_view: Tensor = torch.func.vmap(terms)(scores, labels)
     return by_view
 
 
 def whole_batch(losses: Tensor) -> tuple[Tensor, int]:
     """Return the losses (B,) of a batch that one process holds, and that its own rows begin at 0."""
     return losses, 0
-
-
-@torch.no_grad()
-def worst_views(
-    objective: Objective,
-    scores: Tensor,
-    labels: Tensor,
-    share: float,
-    suspicion: Tensor | None = None,
-    gather: Callable[[Tensor], tuple[Tensor, int]] = whole_batch,
-) -> tuple[Tensor, float]:
-    """Select the views with the highest losses, whose mean is the conditional value at risk (Rockafellar and Uryasev 2000).
-
-    Args:
-        objective: whose terms are means over the views.
-        scores: (B, K).
-        labels: (B,) true classes.
-        share: of the batch, above 0 and up to 1; at least one view is selected.
-        suspicion: (B,), what a defence's suspicion adds to the loss of each view; None for nothing.
-        gather: returns the losses of a batch (P * B,) from those of a part of it (B,), where P processes hold a part each, and
-            at which row of it this part begins.
-
-    Returns:
-        Their rows (N,) in this part, in its order, and the weight of their mean, so that the mean over the processes is that
-        of all selected views: 1 for a single process. A part with none of them has one row, of weight 0.
-    """
-    losses = terms_by_view(objective, scores, labels).sum(dim=1)
-    if suspicion is not None:
-        losses = losses + suspicion
-    all_losses, first = gather(losses)
-    selected = all_losses.topk(math.ceil(share * len(all_losses))).indices.sort().values - first
-    rows = selected[(selected >= 0) & (selected < len(losses))]
-    if not len(rows):
-        return losses.argmax()[None], 0.0
-    return rows, len(rows) / len(selected) * len(all_losses) / len(losses)

@@ -184,6 +184,12 @@ _SETTINGS: dict[str, dict[str, Any]] = {
         "help": "Share of each batch, with the highest losses, whose mean is minimised instead of that of all views (CVaR); 1 "
         "is all.",
     },
+    "group_dro": {
+        "type": float,
+        "metavar": "RATE",
+        "help": "Step size by which printing conditions with higher losses gain weight, such as 0.01 (group DRO); 0 weighs all "
+        "alike.",
+    },
     "nps": {"help": "Weight of the penalty on non-printable colours."},
     "tv": {"help": "Weight of the penalty on total variation over the cells."},
     "restarts": {

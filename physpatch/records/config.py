@@ -185,6 +185,8 @@ class ObjectiveConfig:
         scope: where it counts; see :data:`calibration.common.success.SCOPES`.
         loss: name of the loss to minimise.
         worst: the share of each batch, with the highest losses, whose mean is minimised, above 0; 1 is the whole batch.
+        group_dro: the step size by which printing conditions with higher losses gain weight (group distributionally robust
+            optimisation); 0 weighs all alike.
         nps: weight of the penalty on non-printable colours.
         tv: weight of the penalty on total variation over the cells.
     """
@@ -194,6 +196,7 @@ class ObjectiveConfig:
     scope: str = "patch"
     loss: str = _named("objective", "cross-entropy")
     worst: float = 1.0
+    group_dro: float = 0.0
     nps: float = 0.0
     tv: float = 0.0
 
@@ -202,6 +205,10 @@ class ObjectiveConfig:
         _check_name("scope", self.scope, SCOPES)
         if not 0 < self.worst <= 1:
             raise InputError(f"worst {self.worst} out of range; expected a share of the batch, above 0 and up to 1")
+        if not 0 <= self.group_dro <= 1:
+            raise InputError(f"group_dro {self.group_dro} out of range; expected a step size from 0 to 1, such as 0.01")
+        if self.worst < 1 and self.group_dro:
+            raise InputError("worst and group_dro both say which views count most; use one of them")
         for name in ("nps", "tv"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise InputError(f"the weight {name} must be 0 or above, got {getattr(self, name)}")

@@ -17,6 +17,7 @@ from calibration.common.errors import InputError, PhyspatchError
 from physpatch.attack.loss import AttackLoss, Penalties
 from physpatch.attack.objectives import choose_objective
 from physpatch.attack.placement import AttackRegion, object_class
+from physpatch.attack.worst_case import PrintWeights, WorstViews
 from physpatch.data.batch_sampler import BatchSource, completed_labels
 from physpatch.data.photographs import Photographs
 from physpatch.defences import known_defences
@@ -48,6 +49,7 @@ _COMPARISON_BATCH = 64  # photographs, at most
 _COMPARISON_VIEWS = 512  # at most
 _COMPARISON_SHARE = 1 / 16  # of the views that a start was trained on, so that a short trial costs little to judge
 _COMPARISON_SEED_OFFSET = 2
+_WEIGHTS = "print_weights"  # in the state of a start, before a judge's number
 _STEPS_UNREACHED = 10  # steps in which a detector may have found nothing yet
 
 
@@ -171,14 +173,14 @@ class Trainer:
     def __iter__(self) -> Iterator[StepRecord]:
         with self._all_untouched():
             while self.step < self.total_steps:
-                drawn, moved, sent = self._generator.get_state(), self._technique.state(), self._queries
+                drawn, moved, sent = self._generator.get_state(), self._start_state(), self._queries
                 learnt = [imitation.state() for imitation in self._imitations]
                 try:
                     record = self._advance()
                     trial_loss = self._trial_loss(record) if self._ends_trial(record.step) else None
                 except BaseException:  # a step that is cut short, such as by Ctrl-C, is repeated when the run resumes
                     self._generator.set_state(drawn)
-                    self._technique.restore(moved)
+                    self._restore_start(moved)
                     self._queries = sent
                     for imitation, state in zip(self._imitations, learnt, strict=True):
                         imitation.restore(state)
@@ -235,7 +237,7 @@ class Trainer:
 
     def state(self) -> dict[str, Tensor]:
         """Return everything needed to resume, as tensors."""
-        tensors = {f"technique.{k}": v for k, v in self._technique.state().items()}
+        tensors = {f"technique.{k}": v for k, v in self._start_state().items()}
         if self._leader:
             tensors |= {f"leader.{k}": v for k, v in self._leader.state.items()}
             tensors["leader_loss"] = torch.tensor(self._leader.loss, dtype=torch.float64)
@@ -276,7 +278,7 @@ class Trainer:
             self._leader = _Leader(float(state["leader_loss"]), number, part("leader."))
         trial, best = self.step // self._trial_steps, self._leader.number if self._leader else 0
         self._begin(trial if trial < self.config.optimisation.starts else best)
-        self._technique.restore(part("technique."))
+        self._restore_start(part("technique."))
         for number, imitation in enumerate(self._imitations):
             imitation.restore(part(f"imitation{number}."))
 
@@ -284,6 +286,16 @@ class Trainer:
     def _printable(self) -> NDArray[np.uint8]:
         """Round the technique's cells; without gradients, these are the patch and not where its gradient is taken."""
         return printable_cells(self._technique.cells())
+
+    def _start_state(self) -> dict[str, Tensor]:
+        """Return everything that the steps of a start change: the technique, and the weights of printing conditions."""
+        weights = {f"{_WEIGHTS}{n}": weights.weights for n, weights in enumerate(self._print_weights)}
+        return self._technique.state() | weights
+
+    def _restore_start(self, state: dict[str, Tensor]) -> None:
+        for number, weights in enumerate(self._print_weights):
+            weights.weights = state[f"{_WEIGHTS}{number}"]
+        self._technique.restore({name: value for name, value in state.items() if not name.startswith(_WEIGHTS)})
 
     def _begin(self, number: int) -> None:
         """Create the technique for one of the starts, and its loss."""
@@ -305,6 +317,9 @@ class Trainer:
             for defence in victim_defences
         ]
         victims, objectives, defences = zip(*judges, strict=True)
+        aims, prints = config.objective, len(config.eot.prints)
+        self._print_weights = [PrintWeights(prints, aims.group_dro) for _ in judges] if aims.group_dro else []
+        worst = [WorstViews(aims.worst)] * len(judges) if aims.worst < 1 else []
         self._attack_loss = AttackLoss(
             self._technique,
             victims,
@@ -313,7 +328,7 @@ class Trainer:
             Penalties(config.objective.nps, config.objective.tv),
             half,
             printed_palette(config.eot.prints) if config.eot.prints else None,
-            config.objective.worst,
+            self._print_weights or worst,
             defences,
             self._transfers,
             self._processes.gather,
@@ -335,12 +350,12 @@ class Trainer:
         self._trial_losses = []
         self._start_losses.append(loss)
         if self._leader is None or loss < self._leader.loss:
-            self._leader = _Leader(loss, number - 1, self._technique.state())
+            self._leader = _Leader(loss, number - 1, self._start_state())
         if number < self.config.optimisation.starts:
             self._begin(number)
             return
         self._begin(self._leader.number)
-        self._technique.restore(self._leader.state)
+        self._restore_start(self._leader.state)
 
     def _trial_loss(self, last: StepRecord) -> float:
         """Return the loss by which a start is judged after its trial.

@@ -79,8 +79,9 @@ def _require_access(
     Raises:
         InputError: a technique that needs gradients, for a victim without; a network that imitates with other classes, for
             a technique that needs no gradients, with transfer methods, in several processes, or behind a defence that looks at
-            their heat; several processes for what judges a batch as a whole; the worst views of candidates with one each; or
-            several starts with a budget of queries, which is for one.
+            their heat; several processes for what judges a batch as a whole; the worst views of candidates with one each;
+            weights of printing conditions without gradients, or for a single condition; or several starts with a budget of
+            queries, which is for one.
     """
     config.optimisation.check_starts()
     shared = processes is not None and processes.count > 1
@@ -94,6 +95,11 @@ def _require_access(
         raise InputError(
             f"technique {config.optimisation.technique} judges each candidate on one photograph, so that --worst has none to "
             "choose from; leave it out"
+        )
+    if config.objective.group_dro and (issubclass(kind, GradientFree) or len(config.eot.prints) < 2):
+        raise InputError(
+            "--group-dro weighs the gradients of several printing conditions; use a technique with gradients and several "
+            "--condition, or leave it out"
         )
     if (
         config.optimisation.starts > 1

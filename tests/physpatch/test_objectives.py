@@ -15,7 +15,7 @@ from physpatch.attack.loss import AttackLoss
 from physpatch.attack.objectives import choose_objective
 from physpatch.attack.penalties import non_printability, offset_palette, total_variation
 from physpatch.attack.placement import AttackRegion, Placement
-from physpatch.attack.worst_case import worst_views
+from physpatch.attack.worst_case import WorstViews, terms_by_view
 from physpatch.records.eot_config import EotConfig
 from physpatch.rendering.eot import sample
 from physpatch.techniques.static import Static
@@ -111,33 +111,18 @@ def test_the_worst_views_are_those_of_the_highest_losses(task: str, target: int 
     scores, labels = 3 * torch.randn(8, 4, generator=generator), torch.randint(4, (8,), generator=generator)
     objective = choose_objective(task, target, name)
     alone = [float(sum(objective.terms(scores[i : i + 1], labels[i : i + 1]).values())) for i in range(len(scores))]
-    rows, weight = worst_views(objective, scores, labels, 0.3)  # three of eight
-    assert rows.tolist() == sorted(np.argsort(alone, kind="stable")[-3:].tolist()) and weight == 1
-    assert worst_views(objective, scores, labels, 1.0)[0].tolist() == list(range(8))
-    suspicious = torch.zeros(8).index_fill(0, torch.tensor([0, 7]), 1e6)
-    assert worst_views(objective, scores, labels, 0.25, suspicious)[0].tolist() == [0, 7]
-    assert len(worst_views(objective, scores, labels, 0.01)[0]) == 1
+    losses = terms_by_view(objective, scores, labels).sum(dim=1)
+    torch.testing.assert_close(losses, torch.tensor(alone))
 
+    def weights(share: float) -> torch.Tensor:
+        return WorstViews(share).of(losses, torch.zeros(8, dtype=torch.long), learn=True)
 
-@pytest.mark.parametrize("share", [0.01, 0.3, 0.5, 1.0])
-def test_the_worst_views_are_those_of_the_whole_batch_where_processes_hold_parts(share: float) -> None:
-    generator = torch.Generator().manual_seed(1)
-    scores, labels = 3 * torch.randn(8, 4, generator=generator), torch.randint(4, (8,), generator=generator)
-    objective = choose_objective("classify", 2, "cross-entropy")
-
-    def loss(rows: torch.Tensor) -> float:
-        return float(sum(objective.terms(scores[rows], labels[rows]).values()))
-
-    losses = torch.tensor([loss(torch.tensor([row])) for row in range(8)])
-    parts = []
-    for first in (0, 4):
-        part = slice(first, first + 4)
-        rows, weight = worst_views(
-            objective, scores[part], labels[part], share, gather=lambda _, first=first: (losses, first)
-        )
-        parts.append(weight * loss(first + rows))
-    whole, _ = worst_views(objective, scores, labels, share)
-    assert np.mean(parts) == pytest.approx(loss(whole))
+    worst = sorted(np.argsort(alone, kind="stable")[-3:].tolist())  # 0.3 of eight
+    assert weights(0.3).nonzero()[:, 0].tolist() == worst
+    chosen = objective.terms(scores[worst], labels[worst])
+    assert float((weights(0.3) * losses).mean()) == pytest.approx(float(sum(chosen.values())))
+    assert weights(1.0).tolist() == [1.0] * 8
+    assert weights(0.01).nonzero()[:, 0].tolist() == [int(losses.argmax())]
 
 
 @pytest.mark.parametrize(

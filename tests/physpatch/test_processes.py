@@ -23,6 +23,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 from support import ON_SCREEN, ColourNet, colour_photographs, CATEGORIES
+from calibration.colour.printing_condition import training_conditions
 from physpatch.records.config import TrainConfig
 from physpatch.training.distributed import Processes
 from physpatch.training.trainer import Trainer
@@ -44,8 +45,10 @@ victim = Victim("tiny", "classify", CATEGORIES, Preprocessing(32, 36, (0.0,) * 3
 processes = Processes.launched("cpu")
 for name in techniques:
     technique, _, worst = name.partition("-worst-")
-    config = TrainConfig.of(steps=15, batch=8, area=0.6, cut="square", eot=ON_SCREEN, grid=(4, 4), seed=3,
-                            technique=technique, worst=float(worst or 1), restarts=2)
+    technique, _, rate = technique.partition("-dro-")
+    eot = ON_SCREEN.changed(prints=training_conditions()) if rate else ON_SCREEN
+    config = TrainConfig.of(steps=15, batch=8, area=0.6, cut="square", eot=eot, grid=(4, 4), seed=3,
+                            technique=technique, worst=float(worst or 1), group_dro=float(rate or 0), restarts=2)
     trainer = Trainer(victim, colour_photographs(16, 36), config, 2, processes=processes)
     losses = [record.loss for record in trainer]
     assert all(p.grad is None and not p.requires_grad for p in network.parameters())
@@ -63,7 +66,7 @@ def launch(script: Path, processes: int, *arguments: object) -> None:
     assert ran.returncode == 0, ran.stderr[-3000:]
 
 
-TECHNIQUES = ("adam", "adam-worst-0.3", "coarse-to-fine", "black-box", "evolution")
+TECHNIQUES = ("adam", "adam-worst-0.3", "adam-dro-0.05", "coarse-to-fine", "black-box", "evolution")
 
 
 @pytest.fixture(scope="module")

@@ -59,6 +59,21 @@ def selected(share: Tensor, count: int) -> Tensor:
     return (share * count).long().clamp(max=count - 1)
 
 
+def shown_prints(prints: Sequence[Print], light: Tensor, other: Tensor, mix: Tensor) -> Tensor:
+    """Tell which of the prints each image shows, or has most of: (B,) indices of ``prints``.
+
+    The arguments are those of :func:`printed_cells`. Without prints there is one, number 0.
+    """
+    if not prints:
+        return torch.zeros_like(light, dtype=torch.long)
+    first = selected(light, len(prints))
+    tables = torch.tensor([n for n, colours in enumerate(prints) if isinstance(colours, PrintingCondition)])
+    if not len(tables):
+        return first
+    mostly_other = torch.isin(first, tables) & (mix > 0.5)
+    return torch.where(mostly_other, tables[selected(other, len(tables))], first)
+
+
 def _by_map(cells: Tensor, maps: Sequence[ColourMap], which: Tensor) -> Tensor:
     batch = cells if cells.ndim == 4 else cells[None]
     printed = torch.stack([apply_map(batch, colour_map) for colour_map in maps])
