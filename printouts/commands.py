@@ -237,7 +237,8 @@ def _print_run(
     """Print a run's patch with its controls and, in a second PDF, the bare sign."""
     from printouts.run_sheets import print_run
 
-    config = load_run_config(folder) or TrainConfig()
+    recorded = load_run_config(folder)
+    config = recorded or TrainConfig()
     trained_on = config.object.drawn_sign
     sign = carrier or trained_on
     as_trained = trained_on is not None and sign_name(carrier or trained_on) == sign_name(trained_on)
@@ -249,6 +250,11 @@ def _print_run(
             "drawings, is a further control"
         )
     _show_printed(path, paper, layouts, json_out)
+    if sign is None and recorded is not None and recorded.patch.cut != sheet["cut"]:
+        say(
+            f"it was trained as --cut {recorded.patch.cut} and is printed as {sheet['cut']}: where the white margin comes or "
+            "goes, success may differ; only a sheet has the markers that tell where a camera stands"
+        )
     if sign is not None:
         _print_bare_sign(sign, size_mm, path.with_name(f"{path.stem}-bare.pdf"), paper)
 

@@ -210,6 +210,8 @@ def test_print_writes_beside_the_run(demo: Path, command, monkeypatch, tmp_path:
     (tmp_path / "runs/latest").symlink_to("first")
     done = command("print", "--size", "4in", "--paper", "letter", "--controls")
     assert done.code == 0 and "101.6 x 101.6 mm on LETTER, 4 pages" in done.out
+    assert "trained as --cut square and is printed as sheet" in done.err
+    assert "trained as" not in command("print", "--cut", "square", "--out", "as-trained.pdf").err
     layouts = carried_layouts(tmp_path / "runs/first/sheet.pdf")
     assert [layout.kind for layout in layouts] == ["patch", "grey", "random", "shuffled"]
     done = command("print", tmp_path / "runs/first/patch.json", "--size", "50mm", "--out", "small.pdf")
