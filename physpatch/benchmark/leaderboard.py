@@ -42,6 +42,7 @@ def leaderboard() -> tuple[BenchTable, ...]:
                     "pgd:logit",
                     "ensemble",
                     "pgd:cross-entropy:ghost",
+                    "pgd:cross-entropy:dropped-blocks",
                     "pgd:cross-entropy:structure",
                     "pgd:logit:feature-mixup",
                     "pgd:logit:block-shuffle",

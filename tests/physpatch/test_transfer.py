@@ -5,18 +5,43 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import torchvision.models
 from support import ON_SCREEN
+from torch import nn
 
 from calibration.common.errors import InputError
 from physpatch.attack.objectives import choose_objective
 from physpatch.attack.transfer import TRANSFERS
 from physpatch.attack.transfer.base import layers_of
+from physpatch.attack.transfer.dropped_blocks import residual_blocks
 from physpatch.attack.transfer.feature_mixup import FeatureMixup
 from physpatch.records.config import TrainConfig
 from physpatch.techniques.flat_minimum import FlatMinimum
 from physpatch.training.trainer import Trainer
+from physpatch.victims.freezing import freeze
+from physpatch.victims.protocol import Victim
 
 CONFIG = TrainConfig.of(steps=30, batch=8, area=0.6, cut="square", grid=(4, 4), seed=3, eot=ON_SCREEN)
+
+
+class Residual(nn.Module):
+    """Adds a little of a convolution to its input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 3, 3, padding=1)
+        nn.init.normal_(self.convolution.weight, std=0.02, generator=seeded())
+        nn.init.zeros_(self.convolution.bias)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images + self.convolution(images)
+
+
+@pytest.fixture
+def residual_victim(tiny_victim) -> Victim:
+    """The tiny victim behind two residual blocks."""
+    module = nn.Sequential(nn.Sequential(Residual(), Residual()), tiny_victim.module)
+    return replace(tiny_victim, module=freeze(module, 32))
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -89,19 +114,44 @@ def test_features_that_a_ghost_keeps_make_up_for_those_it_drops(tiny_victim) -> 
     torch.testing.assert_close(eroded, torch.where(dropped, 0.0, plain / (1 - 0.012)))
 
 
-@pytest.mark.parametrize("name", ["feature-mixup", "ghost"])
-def test_networks_are_other_ones_inside_and_the_same_afterwards(name: str, tiny_victim, photographs) -> None:
-    images = photographs.central(tiny_victim.preprocessing.size)[:8].float() / 255
-    plain = tiny_victim.scores(images)
+@pytest.mark.parametrize(
+    ("network", "blocks"), [("resnet18", 5), ("mobilenet_v3_small", 6), ("convnext_tiny", 18), ("vgg11", 0)]
+)
+def test_the_residual_blocks_of_well_known_networks_are_found(network: str, blocks: int, tiny_victim) -> None:
+    """Of ResNet18's eight blocks, three change the size, so that they add nothing to their own input."""
+    module = torchvision.models.get_model(network, weights=None).eval()
+    preprocessing = replace(tiny_victim.preprocessing, size=64, resize=72)
+    assert len(residual_blocks(replace(tiny_victim, module=module, preprocessing=preprocessing))) == blocks
+
+
+def test_a_block_is_left_out_or_makes_up_for_it(residual_victim, monkeypatch) -> None:
+    """Of two blocks, by a rate of 0.5 for the last, the first is left out for a quarter of the scenes."""
+    monkeypatch.setattr("physpatch.attack.transfer.dropped_blocks._DROPPED", 0.5)
+    first, last = residual_victim.module[0]
+    images = torch.rand(400, 3, 8, 8, generator=seeded(1))
+    for block, rate in ((first, 0.25), (last, 0.5)):
+        with TRANSFERS["dropped-blocks"]().inside(residual_victim, images, seeded()):
+            added = block(images) - images
+        left_out = added.flatten(1).abs().amax(dim=1) == 0
+        assert float(left_out.float().mean()) == pytest.approx(rate, abs=0.06)
+        torch.testing.assert_close(
+            added[~left_out], (block(images) - images)[~left_out] / (1 - rate), atol=1e-5, rtol=1e-4
+        )
+
+
+@pytest.mark.parametrize("name", ["dropped-blocks", "feature-mixup", "ghost"])
+def test_networks_are_other_ones_inside_and_the_same_afterwards(name: str, residual_victim, photographs) -> None:
+    images = photographs.central(residual_victim.preprocessing.size)[:8].float() / 255
+    plain = residual_victim.scores(images)
     seen = []
     for seed in range(12):  # a draw may mix no layer
-        with TRANSFERS[name]().inside(tiny_victim, images.flip(0), seeded(seed)):
-            seen.append(tiny_victim.scores(images))
+        with TRANSFERS[name]().inside(residual_victim, images.flip(0), seeded(seed)):
+            seen.append(residual_victim.scores(images))
     changed = [seed for seed, scores in enumerate(seen) if not torch.allclose(scores, plain)]
-    assert torch.equal(tiny_victim.scores(images), plain)
-    with TRANSFERS[name]().inside(tiny_victim, images.flip(0), seeded(changed[0])):
-        assert torch.equal(tiny_victim.scores(images), seen[changed[0]])
-    assert all(not layer._forward_hooks for layer in layers_of(tiny_victim))
+    assert torch.equal(residual_victim.scores(images), plain)
+    with TRANSFERS[name]().inside(residual_victim, images.flip(0), seeded(changed[0])):
+        assert torch.equal(residual_victim.scores(images), seen[changed[0]])
+    assert all(not layer._forward_hooks for layer in layers_of(residual_victim))
 
 
 def test_channels_of_a_linear_layer_are_mixed_on_the_last_axis(tiny_victim, monkeypatch) -> None:
@@ -127,9 +177,9 @@ def test_hooks_are_removed_when_a_pass_fails(tiny_victim, photographs) -> None:
 
 
 @pytest.mark.parametrize("names", [*((name,) for name in sorted(TRANSFERS)), ("ghost", "block-shuffle")], ids="+".join)
-def test_training_through_them_works_and_repeats(names: tuple[str, ...], tiny_victim, photographs) -> None:
+def test_training_through_them_works_and_repeats(names: tuple[str, ...], residual_victim, photographs) -> None:
     def trained() -> tuple[np.ndarray, list[float]]:
-        trainer = Trainer(tiny_victim, photographs, CONFIG.changed(transfer=names), 2)
+        trainer = Trainer(residual_victim, photographs, CONFIG.changed(transfer=names), 2)
         losses = [record.loss for record in trainer]
         return trainer.patch.cells, losses
 
@@ -148,20 +198,20 @@ def test_each_network_of_several_is_disturbed(tiny_victim, photographs) -> None:
     assert len(set(plain.values())) == 1 and len(set(other.values())) == 2
 
 
-def test_those_that_cannot_work_are_refused(tiny_victim, photographs) -> None:
+def test_those_that_cannot_work_are_refused(residual_victim, photographs) -> None:
     for settings, words in (
         ({"transfer": ("ghosts",)}, "ghost"),
         ({"transfer": ("ghost",), "technique": "black-box"}, "predictions alone"),
     ):
         with pytest.raises(InputError, match=words):
-            Trainer(tiny_victim, photographs, CONFIG.changed(**settings), 2)
+            Trainer(residual_victim, photographs, CONFIG.changed(**settings), 2)
     exported = replace(
-        tiny_victim, name="exported", module=torch.jit.trace(tiny_victim.module, torch.zeros(1, 3, 32, 32))
+        residual_victim, name="exported", module=torch.jit.trace(residual_victim.module, torch.zeros(1, 3, 32, 32))
     )
-    for name in ("ghost", "feature-mixup"):
+    for name in ("ghost", "feature-mixup", "dropped-blocks"):
         with pytest.raises(InputError, match=f"exported has no layers that {name} could disturb"):
-            Trainer(tiny_victim, photographs, CONFIG.changed(transfer=(name,)), 2, others=[exported])
-    detector = replace(tiny_victim, task="detect")
+            Trainer(residual_victim, photographs, CONFIG.changed(transfer=(name,)), 2, others=[exported])
+    detector = replace(residual_victim, task="detect")
     with pytest.raises(InputError, match="for classifiers"):
         Trainer(detector, photographs, CONFIG.changed(transfer=("ghost",)), 2)
 

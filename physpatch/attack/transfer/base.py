@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from physpatch.victims.protocol import Victim
 
 Layer = nn.Conv2d | nn.Linear
+Hook = Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor | None]
 
 
 class TransferMethod(ABC):
@@ -58,9 +59,9 @@ def layers_of(victim: Victim) -> list[Layer]:
 
 
 @contextmanager
-def hooked(layers: Iterable[nn.Module], hook: Callable[[nn.Module, Tensor], Tensor | None]) -> Iterator[None]:
-    """Pass the output of each layer through ``hook`` in the block; None leaves it as it is."""
-    handles = [layer.register_forward_hook(lambda part, _, output: hook(part, output)) for layer in layers]
+def hooked(layers: Iterable[nn.Module], hook: Hook) -> Iterator[None]:
+    """Pass each layer, its inputs and its output to ``hook`` in the block, which returns another output, or None."""
+    handles = [layer.register_forward_hook(hook) for layer in layers]
     try:
         yield
     finally:

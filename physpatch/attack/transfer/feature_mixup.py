@@ -33,13 +33,13 @@ class FeatureMixup(TransferMethod):
         mixed = [layer for layer in layers_of(victim) if float(torch.rand(1, generator=generator)) < _MIXED]
         clean: dict[nn.Module, Tensor] = {}
 
-        def keep(layer: nn.Module, output: Tensor) -> None:
+        def keep(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
             clean[layer] = output.clone()  # activations that follow work in place
 
         with torch.no_grad(), hooked(mixed, keep):
             victim.scores(images[::_CLEAN])
 
-        def mix(layer: nn.Module, output: Tensor) -> Tensor:
+        def mix(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
             clean_outputs = clean[layer]
             shape = [len(output), *[1] * (output.ndim - 1)]
             channels = -1 if isinstance(layer, nn.Linear) else 1

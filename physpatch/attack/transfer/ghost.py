@@ -25,7 +25,7 @@ class Ghost(TransferMethod):
         seed = int(torch.randint(2**62, (), generator=generator))
         fast = torch.Generator(victim.device).manual_seed(seed)  # a network has millions of features to draw for
 
-        def erode(layer: nn.Module, output: Tensor) -> Tensor:
+        def erode(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
             keep_mask = torch.rand(output.shape, generator=fast, device=output.device) >= _DROPPED
             return output * (keep_mask / (1 - _DROPPED)).to(output)
 
