@@ -126,7 +126,10 @@ def verdict(
     causes = _causes(losses, borne_out, total) if _is_loss(total) else []
     if not causes:
         if total.difference is not None and total.ci95 is None:
-            why = "One clip does not show how clips vary: show the patch and its control in turn, at least four times."
+            why = (
+                "Only one clip could be replayed, which does not show how clips vary: show the patch and its control in turn, "
+                "at least four times, near enough for the markers to be read."
+            )
         elif (total.difference or 0.0) < _LEAST_LOSS:
             why = "There is no loss to explain."
         else:
