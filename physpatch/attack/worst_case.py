@@ -62,11 +62,12 @@ class PrintWeights:
     @torch.no_grad()
     def of(self, losses: Tensor, prints: Tensor, *, learn: bool) -> Tensor:
         """Weigh each view as its condition, after the weights have learned from the batch."""
+        weights = self.weights.to(losses)
         if learn:
-            usual = len(losses) / len(self.weights)
-            by_print = torch.zeros_like(self.weights).index_add(0, prints.cpu(), losses.cpu() / usual)
-            self.weights = (self.weights.log() + self._rate * by_print).softmax(dim=0)
-        return len(self.weights) * self.weights.to(losses)[prints]
+            usual = len(losses) / len(weights)
+            by_print = torch.zeros_like(weights).index_add(0, prints, losses / usual)
+            weights = self.weights = (weights.log() + self._rate * by_print).softmax(dim=0)
+        return len(weights) * weights[prints]
 
 
 def terms_by_view(objective: Objective, scores: Tensor, labels: Tensor) -> Tensor:
