@@ -123,6 +123,28 @@ def test_the_worst_views_are_those_of_the_highest_losses(task: str, target: int 
     assert float((weights(0.3) * losses).mean()) == pytest.approx(float(sum(chosen.values())))
     assert weights(1.0).tolist() == [1.0] * 8
     assert weights(0.01).nonzero()[:, 0].tolist() == [int(losses.argmax())]
+    suspicious = losses.index_fill(0, torch.tensor([0, 7]), 1e6)
+    of_suspicious = WorstViews(0.25).of(suspicious, torch.zeros(8, dtype=torch.long), learn=True)
+    assert of_suspicious.nonzero()[:, 0].tolist() == [0, 7]
+
+
+@pytest.mark.parametrize("share", [0.01, 0.3, 0.5, 1.0])
+def test_the_worst_views_are_those_of_the_whole_batch_where_processes_hold_parts(share: float) -> None:
+    """Each process has the losses of all, and takes the mean over its own rows."""
+    generator = torch.Generator().manual_seed(1)
+    scores, labels = 3 * torch.randn(8, 4, generator=generator), torch.randint(4, (8,), generator=generator)
+    objective = choose_objective("classify", 2, "cross-entropy")
+    losses = terms_by_view(objective, scores, labels).sum(dim=1)
+    prints = torch.zeros(8, dtype=torch.long)
+    parts = []
+    for first in (0, 4):
+        part = slice(first, first + 4)
+        own = terms_by_view(objective, scores[part], labels[part])
+        weights = WorstViews(share).of(losses, prints, learn=True)[part]
+        parts.append(float((weights[:, None] * own).mean(dim=0).sum()))
+    rows = losses.topk(int(np.ceil(share * 8))).indices
+    whole = float(sum(objective.terms(scores[rows], labels[rows]).values()))
+    assert np.mean(parts) == pytest.approx(whole)
 
 
 @pytest.mark.parametrize(
